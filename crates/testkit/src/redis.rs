@@ -1,0 +1,5 @@
+//! A private redis-server.
+
+/// A running redis-server.
+#[derive(Debug)]
+pub struct RedisServer;
