@@ -116,6 +116,7 @@ impl Kind {
 
     /// The length of this kind in bytes.
     #[must_use]
+    #[allow(clippy::len_without_is_empty)] // No frame is empty.
     #[inline]
     pub const fn len(self) -> usize {
         match self {

@@ -1,1 +1,24 @@
-//! .
+//! The chassis of every service: what twelve engines have in common stands here once.
+//!
+//! Configuration, HTTP, errors, metrics, tracing, health, the engine's run loop and the orderly stop. It knows no
+//! engine: a service hands it an [`nautilus_engine::Engine`] and a router and gets back a running server.
+
+pub mod compute;
+pub mod config;
+pub mod http;
+pub mod metrics;
+pub mod platform;
+pub mod problem;
+pub mod server;
+pub mod shell;
+pub mod telemetry;
+
+mod views;
+
+pub use compute::ComputePool;
+pub use config::{Config, ConfigError};
+pub use platform::{Connections, Platform, StartError};
+pub use problem::{Json, Path, Problem, Query, RawBody};
+pub use server::{Running, run_alone};
+pub use shell::{EngineHandle, Shell, wall_clock};
+pub use views::Views;

@@ -1,0 +1,567 @@
+//! The mesh over Redis: one stream per message type, one consumer group per consuming engine.
+//!
+//! A publisher's task keeps every message until Redis acknowledged it, so a retry may store it twice. A
+//! consumer's reading task first takes what its instance left pending, then what is new, and now and then what
+//! other instances left behind; its settling task acknowledges in batches after the engine's step. What engines
+//! may rely on is decided in [`crate::mesh`]; here it is carried out.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use metrics::Counter;
+use nautilus_messages::EngineName;
+use nautilus_messages::mesh::{Message, MessageType};
+use redis::{Pipeline, Value};
+use tokio::sync::watch;
+
+use crate::config::RedisMesh;
+use crate::doorbell::Doorbell;
+use crate::health::{BusError, Health};
+use crate::link::{BLOCK, Link, Session, StreamEntry, TaskHandle, entries, streams, text};
+use crate::mesh::{Arrived, DeadLetter, EntryKey, PublishError, Settled};
+
+/// Entries in one reply, per stream.
+const READ_MAX: usize = 128;
+/// Acknowledgements in one round trip.
+const SETTLE_MAX: usize = 128;
+/// How often an idle task makes sure that the server is there.
+const IDLE: Duration = Duration::from_secs(1);
+/// Rounds of taking over in one go: each looks at up to [`READ_MAX`] pending entries.
+const CLAIM_ROUNDS: usize = 16;
+
+fn stream_key(message_type: MessageType) -> String {
+    format!("nautilus:mesh:{}", message_type.as_str())
+}
+
+fn dead_key(engine: EngineName) -> String {
+    format!("nautilus:dead:{engine}")
+}
+
+#[derive(Debug)]
+pub(crate) struct RedisTransport {
+    config: RedisMesh,
+    link: Link,
+    pub(crate) warning: Option<String>,
+}
+
+impl RedisTransport {
+    pub(crate) async fn connect(config: RedisMesh, service: &'static str) -> Result<Self, BusError> {
+        let link = Link::new(&config.url, config.response_timeout, service)?;
+        let mut connection = link.check().await?;
+        let persistence = redis::cmd("INFO").arg("persistence").query_async::<String>(&mut connection).await;
+        let warning = match persistence {
+            Ok(info) if info.contains("aof_enabled:1") => None,
+            Ok(_) => Some(format!(
+                "Redis at {} keeps no append-only file: a crash loses every message; set appendonly yes",
+                link.url()
+            )),
+            Err(error) => Some(format!(
+                "Redis at {} does not say whether it keeps an append-only file ({error}); allow INFO",
+                link.url()
+            )),
+        };
+        if let Some(warning) = &warning {
+            tracing::warn!("{warning}");
+        }
+        Ok(Self { config, link, warning })
+    }
+
+    pub(crate) fn outbox(&self, health: &Arc<Health>, service: &'static str) -> Outbox {
+        let shared = Arc::new(OutboxShared {
+            state: Mutex::default(),
+            room: Condvar::new(),
+            bell: Doorbell::new(),
+            acknowledged: watch::Sender::new(0),
+            bound: self.config.limits.outbox.max(1),
+            retried: metrics::counter!("nautilus_mesh_retried_total", "service" => service),
+        });
+        let session = Session::new(self.link.clone(), health.part());
+        self.link.spawn_detached(send(Arc::clone(&shared), session, self.config.clone()));
+        Outbox(shared)
+    }
+
+    pub(crate) fn inlet(
+        &self,
+        engine: EngineName,
+        types: &[MessageType],
+        health: &Arc<Health>,
+        service: &'static str,
+    ) -> RedisInlet {
+        let shared = Arc::new(InletShared {
+            state: Mutex::default(),
+            engine_bell: Mutex::default(),
+            room: Doorbell::new(),
+            settling: Doorbell::new(),
+            unsettled: watch::Sender::new(0),
+            inbox: self.config.limits.inbox.max(1),
+        });
+        let reader = Reader {
+            shared: Arc::clone(&shared),
+            types: BTreeSet::from_iter(types.iter().copied()).into_iter().collect(),
+            group: engine.as_str(),
+            consumer: format!("{engine}-{}", self.config.instance),
+            claim_idle: self.config.claim_idle,
+            lost: metrics::counter!("nautilus_mesh_lost_total", "service" => service),
+            dead: metrics::counter!("nautilus_mesh_dead_letters_total", "service" => service),
+        };
+        let settling = Session::new(self.link.clone(), health.part());
+        let dead_max = self.config.limits.dead_letters;
+        self.link.spawn_detached(settle(Arc::clone(&shared), settling, engine, dead_max));
+        let reading = self.link.spawn(reader.run(Session::blocking(self.link.clone(), health.part())));
+        RedisInlet { shared, _reading: reading }
+    }
+
+    pub(crate) async fn dead_letters(
+        &self,
+        engine: EngineName,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, BusError> {
+        let mut connection = self.link.check().await?;
+        let mut query = redis::cmd("XREVRANGE");
+        query.arg(dead_key(engine)).arg("+").arg("-").arg("COUNT").arg(limit);
+        let reply = query.query_async::<Value>(&mut connection).await.map_err(|e| self.link.error(e))?;
+        Ok(entries(reply).iter().rev().filter_map(dead_letter).collect())
+    }
+}
+
+fn dead_letter(entry: &StreamEntry) -> Option<DeadLetter> {
+    let of = |name| entry.field(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let name = of("type")?;
+    Some(DeadLetter {
+        message_type: MessageType::ALL.into_iter().find(|kind| kind.as_str() == name)?,
+        original_id: of("id")?,
+        attempts: u32::try_from(entry.number("attempts")?).ok()?,
+        reason: of("reason")?,
+        bytes: entry.field("m")?.to_vec(),
+    })
+}
+
+#[derive(Debug)]
+struct OutboxShared {
+    state: Mutex<OutboxState>,
+    room: Condvar,
+    bell: Arc<Doorbell>,
+    acknowledged: watch::Sender<u64>,
+    bound: usize,
+    retried: Counter,
+}
+
+#[derive(Debug, Default)]
+struct OutboxState {
+    /// Not acknowledged, in order.
+    messages: VecDeque<(MessageType, u64, Arc<[u8]>)>,
+    closing: bool,
+}
+
+impl OutboxShared {
+    fn state(&self) -> MutexGuard<'_, OutboxState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one publisher has handed over and Redis has not acknowledged. When it is dropped its task still sends what
+/// is there, until the first failure.
+#[derive(Debug)]
+pub(crate) struct Outbox(Arc<OutboxShared>);
+
+impl Outbox {
+    pub(crate) fn push(&self, message: &Message, bytes: Vec<u8>, wait: Duration) -> Result<(), PublishError> {
+        let message_type = message.body.message_type();
+        let bound = self.0.bound;
+        let (mut state, timeout) = self
+            .0
+            .room
+            .wait_timeout_while(self.0.state(), wait, |state| state.messages.len() >= bound)
+            .unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return Err(PublishError::Full { message_type: message_type.as_str(), waited: wait, bound });
+        }
+        state.messages.push_back((message_type, message.id.sequence, bytes.into()));
+        drop(state);
+        self.0.bell.ring();
+        Ok(())
+    }
+
+    pub(crate) async fn flush(&self, sequence: u64, timeout: Duration) -> Result<(), PublishError> {
+        let mut acknowledged = self.0.acknowledged.subscribe();
+        let all = acknowledged.wait_for(|done| *done >= sequence);
+        match tokio::time::timeout(timeout, all).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(PublishError::Unconfirmed { left: self.len(), waited: timeout }),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.state().messages.len()
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.0.state().closing = true;
+        self.0.bell.ring();
+    }
+}
+
+/// The publisher's task.
+async fn send(shared: Arc<OutboxShared>, mut session: Session, config: RedisMesh) {
+    let mut rest = Instant::now();
+    loop {
+        let (batch, last, count, closing) = next_batch(&shared, &config);
+        if count == 0 {
+            if closing {
+                return;
+            }
+            if rest.elapsed() >= IDLE {
+                session.exec(redis::pipe().ping()).await;
+                rest = Instant::now();
+            }
+            shared.bell.wait_async(IDLE).await;
+            continue;
+        }
+        while !session.exec(&batch).await {
+            shared.retried.increment(count as u64);
+            if shared.state().closing {
+                tracing::error!(count, "messages were given up: their publisher ended while Redis was down");
+                return;
+            }
+        }
+        rest = Instant::now();
+        shared.state().messages.drain(..count);
+        shared.room.notify_all();
+        shared.acknowledged.send_replace(last);
+    }
+}
+
+/// The commands for what is there now, the last message's sequence number, how many, and whether the end has come.
+fn next_batch(shared: &OutboxShared, config: &RedisMesh) -> (Pipeline, u64, usize, bool) {
+    let state = shared.state();
+    // All or nothing: a server that fills up in the middle must not put a message before its predecessor.
+    let mut batch = redis::pipe();
+    batch.atomic();
+    let (mut last, mut count) = (0, 0);
+    for (message_type, sequence, bytes) in state.messages.iter().take(config.batch.max(1)) {
+        batch.cmd("XADD").arg(stream_key(*message_type)).arg("MAXLEN").arg("~").arg(config.max_len).arg("*");
+        batch.arg("m").arg(&bytes[..]);
+        (last, count) = (*sequence, count + 1);
+    }
+    (batch, last, count, state.closing)
+}
+
+#[derive(Debug)]
+struct InletShared {
+    state: Mutex<InletState>,
+    engine_bell: Mutex<Option<Arc<Doorbell>>>,
+    /// Rung when the reading task may go on.
+    room: Arc<Doorbell>,
+    /// Rung when the settling task has work.
+    settling: Arc<Doorbell>,
+    unsettled: watch::Sender<usize>,
+    inbox: usize,
+}
+
+#[derive(Debug, Default)]
+struct InletState {
+    arrived: VecDeque<Arrived>,
+    /// Everything between arrival and acknowledgement.
+    held: BTreeSet<EntryKey>,
+    settled: VecDeque<Settled>,
+    closing: bool,
+}
+
+impl InletShared {
+    fn state(&self) -> MutexGuard<'_, InletState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn room_left(&self) -> usize {
+        self.inbox.saturating_sub(self.state().held.len())
+    }
+
+    fn ring_engine(&self) {
+        if let Some(bell) = &*self.engine_bell.lock().unwrap_or_else(PoisonError::into_inner) {
+            bell.ring();
+        }
+    }
+
+    fn settle(&self, settled: Settled) {
+        self.state().settled.push_back(settled);
+        self.unsettled.send_modify(|count| *count += 1);
+        self.settling.ring();
+    }
+}
+
+/// One consumer's end.
+#[derive(Debug)]
+pub(crate) struct RedisInlet {
+    shared: Arc<InletShared>,
+    _reading: TaskHandle,
+}
+
+impl RedisInlet {
+    pub(crate) fn take(&mut self) -> Option<Arrived> {
+        self.shared.state().arrived.pop_front()
+    }
+
+    pub(crate) fn settle(&mut self, settled: Settled) {
+        self.shared.settle(settled);
+    }
+
+    pub(crate) fn attach(&mut self, bell: Arc<Doorbell>) {
+        *self.shared.engine_bell.lock().unwrap_or_else(PoisonError::into_inner) = Some(bell);
+    }
+
+    pub(crate) async fn flush(&self, timeout: Duration) -> bool {
+        let mut unsettled = self.shared.unsettled.subscribe();
+        tokio::time::timeout(timeout, unsettled.wait_for(|count| *count == 0)).await.is_ok()
+    }
+}
+
+impl Drop for RedisInlet {
+    fn drop(&mut self) {
+        self.shared.state().closing = true;
+        self.shared.settling.ring();
+    }
+}
+
+/// The settling task: acknowledges, and files dead letters before it acknowledges them.
+async fn settle(shared: Arc<InletShared>, mut session: Session, engine: EngineName, dead_max: usize) {
+    loop {
+        let (batch, closing) = {
+            let mut state = shared.state();
+            let count = state.settled.len().min(SETTLE_MAX);
+            (state.settled.drain(..count).collect::<Vec<_>>(), state.closing)
+        };
+        if batch.is_empty() {
+            if closing {
+                return;
+            }
+            shared.settling.wait_async(IDLE).await;
+            continue;
+        }
+        let commands = settling(&batch, engine, dead_max);
+        while !session.exec(&commands).await {
+            if shared.state().closing {
+                return; // Not acknowledged: it comes again.
+            }
+        }
+        let mut state = shared.state();
+        for settled in &batch {
+            state.held.remove(&settled.key);
+        }
+        drop(state);
+        shared.unsettled.send_modify(|count| *count = count.saturating_sub(batch.len()));
+        shared.room.ring();
+    }
+}
+
+fn settling(batch: &[Settled], engine: EngineName, dead_max: usize) -> Pipeline {
+    let mut commands = redis::pipe();
+    for letter in batch.iter().filter_map(|settled| settled.dead.as_ref()) {
+        commands.cmd("XADD").arg(dead_key(engine)).arg("MAXLEN").arg("~").arg(dead_max).arg("*");
+        commands.arg("type").arg(letter.message_type.as_str()).arg("id").arg(&letter.original_id);
+        commands.arg("attempts").arg(letter.attempts).arg("reason").arg(&letter.reason);
+        commands.arg("m").arg(&letter.bytes[..]);
+    }
+    for kind in BTreeSet::from_iter(batch.iter().map(|settled| settled.key.message_type)) {
+        commands.cmd("XACK").arg(stream_key(kind)).arg(engine.as_str());
+        for settled in batch.iter().filter(|settled| settled.key.message_type == kind) {
+            commands.arg(format!("{}-{}", settled.key.id.0, settled.key.id.1));
+        }
+    }
+    commands
+}
+
+/// The reading task.
+#[derive(Debug)]
+struct Reader {
+    shared: Arc<InletShared>,
+    types: Vec<MessageType>,
+    group: &'static str,
+    consumer: String,
+    claim_idle: Duration,
+    lost: Counter,
+    dead: Counter,
+}
+
+impl Reader {
+    async fn run(self, mut session: Session) {
+        let mut seen = 0;
+        // Streams whose own pending entries are still to be read, with the id after which they go on.
+        let mut leftovers: Vec<(MessageType, String)> = Vec::new();
+        let mut claimed = Instant::now();
+        loop {
+            if session.connections() == 0 || session.connections() != seen {
+                if !self.make_groups(&mut session).await {
+                    continue;
+                }
+                seen = session.connections();
+                leftovers = self.types.iter().map(|kind| (*kind, "0".to_owned())).collect();
+            }
+            if self.shared.room_left() == 0 {
+                self.shared.room.wait_async(IDLE).await;
+            } else if let Some((kind, after)) = leftovers.last_mut() {
+                match self.read_leftovers(&mut session, *kind, after).await {
+                    Some(Some(last)) => *after = last,
+                    Some(None) => drop(leftovers.pop()),
+                    None => {}
+                }
+            } else if claimed.elapsed() >= self.claim_idle.max(Duration::from_millis(100)) {
+                for kind in &self.types {
+                    self.claim(&mut session, *kind).await;
+                }
+                claimed = Instant::now();
+            } else {
+                self.read_new(&mut session).await;
+            }
+        }
+    }
+
+    /// Makes the consumer groups; each begins with the oldest entry retained.
+    async fn make_groups(&self, session: &mut Session) -> bool {
+        for kind in &self.types {
+            let mut create = redis::cmd("XGROUP");
+            create.arg("CREATE").arg(stream_key(*kind)).arg(self.group).arg("0").arg("MKSTREAM");
+            if !session.exec_unless(&create, "BUSYGROUP").await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Own pending entries after an id: the last id read, or `None` at their end; the outer `None` is a failure.
+    async fn read_leftovers(
+        &self,
+        session: &mut Session,
+        kind: MessageType,
+        after: &str,
+    ) -> Option<Option<String>> {
+        let room = self.shared.room_left().clamp(1, READ_MAX);
+        let mut read = redis::pipe();
+        read.cmd("XREADGROUP").arg("GROUP").arg(self.group).arg(&self.consumer);
+        read.arg("COUNT").arg(room).arg("STREAMS").arg(stream_key(kind)).arg(after);
+        let mut replies = session.query(&read).await?;
+        let list = streams(replies.pop()?).pop().map(|(_, list)| list).unwrap_or_default();
+        let Some(last) = list.last().map(|entry| entry.id.clone()) else { return Some(None) };
+        self.recover(session, kind, list).await?;
+        Some(Some(last))
+    }
+
+    /// Takes over entries that no consumer touched for a while.
+    async fn claim(&self, session: &mut Session, kind: MessageType) {
+        let mut from = "0-0".to_owned();
+        for _ in 0..CLAIM_ROUNDS {
+            let room = self.shared.room_left().min(READ_MAX);
+            if room == 0 {
+                return;
+            }
+            let mut claim = redis::pipe();
+            claim.cmd("XAUTOCLAIM").arg(stream_key(kind)).arg(self.group).arg(&self.consumer);
+            claim.arg(self.claim_idle.as_millis() as u64).arg(&from).arg("COUNT").arg(room);
+            let Some(Some(Value::Array(parts))) = session.query(&claim).await.map(|mut r| r.pop()) else {
+                return;
+            };
+            let mut parts = parts.into_iter();
+            let next = parts.next().and_then(text).unwrap_or_else(|| "0-0".to_owned());
+            let list = parts.next().map(entries).unwrap_or_default();
+            if let Some(Value::Array(deleted)) = parts.next() {
+                self.lost.increment(deleted.len() as u64);
+            }
+            if self.recover(session, kind, list).await.is_none() || next == "0-0" {
+                return;
+            }
+            from = next;
+        }
+    }
+
+    /// Accepts entries that were delivered before, with the number of times.
+    async fn recover(&self, session: &mut Session, kind: MessageType, list: Vec<StreamEntry>) -> Option<()> {
+        let (Some(first), Some(last)) = (list.first(), list.last()) else { return Some(()) };
+        let mut query = redis::pipe();
+        query.cmd("XPENDING").arg(stream_key(kind)).arg(self.group).arg(&first.id).arg(&last.id);
+        query.arg(list.len()).arg(&self.consumer);
+        let counts = session.query(&query).await?.pop().map(delivery_counts).unwrap_or_default();
+        for entry in list {
+            let attempt = counts.iter().find(|(id, _)| *id == entry.id).map_or(1, |(_, count)| *count);
+            self.accept(kind, entry, attempt, true);
+        }
+        self.shared.ring_engine();
+        Some(())
+    }
+
+    async fn read_new(&self, session: &mut Session) {
+        let room = (self.shared.room_left() / self.types.len()).clamp(1, READ_MAX);
+        let mut read = redis::pipe();
+        read.cmd("XREADGROUP").arg("GROUP").arg(self.group).arg(&self.consumer);
+        let block = BLOCK.min(self.claim_idle).as_millis().max(1) as u64;
+        read.arg("COUNT").arg(room).arg("BLOCK").arg(block).arg("STREAMS");
+        for kind in &self.types {
+            read.arg(stream_key(*kind));
+        }
+        for _ in &self.types {
+            read.arg(">");
+        }
+        let Some(mut replies) = session.query(&read).await else { return };
+        for (key, list) in replies.pop().map(streams).unwrap_or_default() {
+            let Some(kind) = self.types.iter().find(|kind| stream_key(**kind) == key) else { continue };
+            for entry in list {
+                self.accept(*kind, entry, 1, false);
+            }
+        }
+        self.shared.ring_engine();
+    }
+
+    /// Decodes an entry into the inbox; what is no message goes straight to the dead letters.
+    fn accept(&self, message_type: MessageType, entry: StreamEntry, attempt: u32, recovered: bool) {
+        let Some(id) = parse_id(&entry.id) else { return };
+        let key = EntryKey { message_type, id };
+        let mut state = self.shared.state();
+        if !state.held.insert(key) {
+            return; // The engine has it.
+        }
+        if entry.fields.is_none() {
+            drop(state);
+            self.lost.increment(1);
+            tracing::error!(
+                id = entry.id,
+                "a pending message was trimmed from its stream before it was processed"
+            );
+            return self.shared.settle(Settled { key, dead: None });
+        }
+        let bytes = entry.field("m").unwrap_or_default();
+        match Message::decode(bytes) {
+            Ok(message) if message.body.message_type() == message_type => {
+                state.arrived.push_back(Arrived { key, message, attempt, recovered });
+            }
+            other => {
+                drop(state);
+                let reason = match other {
+                    Ok(message) => format!("a {} in this stream", message.body.message_type().as_str()),
+                    Err(error) => error.to_string(),
+                };
+                let (original_id, bytes) = (entry.id.clone(), bytes.to_vec());
+                let letter = DeadLetter { message_type, original_id, attempts: attempt, reason, bytes };
+                tracing::warn!(id = letter.original_id, reason = letter.reason, "an entry is no message");
+                self.dead.increment(1);
+                self.shared.settle(Settled { key, dead: Some(letter) });
+            }
+        }
+    }
+}
+
+fn parse_id(id: &str) -> Option<(u64, u64)> {
+    let (milliseconds, sequence) = id.split_once('-')?;
+    Some((milliseconds.parse().ok()?, sequence.parse().ok()?))
+}
+
+/// The extended reply of XPENDING: id and number of deliveries.
+fn delivery_counts(reply: Value) -> Vec<(String, u32)> {
+    let Value::Array(list) = reply else { return Vec::new() };
+    let count = |item| {
+        let Value::Array(parts) = item else { return None };
+        let [id, _, _, count] = <[Value; 4]>::try_from(parts).ok()?;
+        Some((text(id)?, text(count)?.parse().ok()?))
+    };
+    list.into_iter().filter_map(count).collect()
+}

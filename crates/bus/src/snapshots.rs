@@ -1,0 +1,80 @@
+//! The newest snapshot of every instrument, beside the ring: what a reader that lost frames starts again from.
+//!
+//! It keeps bytes and never looks into them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nautilus_types::InstrumentId;
+
+/// Instruments with a snapshot, at most.
+pub(crate) const INSTRUMENTS_MAX: usize = 1 << 16;
+/// Bytes of one snapshot, at most: a million orders.
+pub(crate) const SNAPSHOT_MAX: usize = 64 << 20;
+
+/// An instrument's state as frames. Frames of the instrument with a sequence up to `sequence` are contained in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StarSnapshot {
+    /// Whose.
+    pub instrument: InstrumentId,
+    /// The instrument's sequence number as of which it was taken.
+    pub sequence: u64,
+    /// The star position as of which it was taken.
+    pub position: u64,
+    /// Frames end to end.
+    pub frames: Arc<[u8]>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    newest: BTreeMap<InstrumentId, StarSnapshot>,
+    /// Instruments whose snapshot the transport has not got yet.
+    unsent: BTreeSet<InstrumentId>,
+}
+
+impl Snapshots {
+    /// Keeps `snapshot` in place of the instrument's former one; false when a bound forbids it.
+    pub(crate) fn replace(&self, snapshot: StarSnapshot) -> bool {
+        let mut state = self.state();
+        let known = state.newest.contains_key(&snapshot.instrument);
+        if snapshot.frames.len() > SNAPSHOT_MAX || !(known || state.newest.len() < INSTRUMENTS_MAX) {
+            return false;
+        }
+        state.unsent.insert(snapshot.instrument);
+        state.newest.insert(snapshot.instrument, snapshot);
+        true
+    }
+
+    pub(crate) fn get(&self, instrument: InstrumentId) -> Option<StarSnapshot> {
+        self.state().newest.get(&instrument).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<StarSnapshot> {
+        self.state().newest.values().cloned().collect()
+    }
+
+    /// Up to `limit` snapshots that are to be sent; they count as sent from now on.
+    pub(crate) fn take_unsent(&self, limit: usize) -> Vec<StarSnapshot> {
+        let mut state = self.state();
+        let taken = std::iter::from_fn(|| state.unsent.pop_first()).take(limit).collect::<Vec<_>>();
+        taken.iter().filter_map(|instrument| state.newest.get(instrument).cloned()).collect()
+    }
+
+    /// Everything is to be sent (again).
+    pub(crate) fn mark_all_unsent(&self) {
+        let mut state = self.state();
+        state.unsent = state.newest.keys().copied().collect();
+    }
+
+    /// Forgets the snapshots of instruments that `keep` does not name.
+    pub(crate) fn retain(&self, keep: impl Fn(InstrumentId) -> bool) {
+        self.state().newest.retain(|instrument, _| keep(*instrument));
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

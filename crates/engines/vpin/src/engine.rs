@@ -1,0 +1,391 @@
+//! The live engine: frames in, updates, alerts, records and views out.
+//!
+//! It routes, answers and remembers; the arithmetic is [`Flow`]'s.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nautilus_engine::{Effects, Engine, History, HistoryView, Input, RestoreError, Stamp};
+use nautilus_messages::EngineName;
+use nautilus_messages::frame::{Definition, FrameRef, Gap, Trade};
+use nautilus_messages::mesh::{
+    Body, Classification, Message, Priority, ToxicityAlert, VpinResponse, VpinUpdate,
+};
+use nautilus_messages::record::{Record, Setting, VpinBucket};
+use nautilus_types::{InstrumentId, Money, Quantity, Symbol};
+use serde::{Deserialize, Serialize};
+
+use crate::flow::{Flow, Print};
+use crate::lane::Bucket;
+use crate::{BucketRow, Configuration, ConfigurationError, LaneView, VpinView};
+
+/// Completed buckets kept for each classification.
+const HISTORY: usize = 4_096;
+/// Instrument numbers from here on are ignored: they are dense, so a larger one is no number of this platform.
+const INSTRUMENT_END: usize = 1 << 20;
+const SNAPSHOT_VERSION: u8 = 1;
+const NOT_DEFINED: u32 = u32::MAX;
+
+/// What the HTTP interface may ask.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Command {
+    /// Changes how an instrument's VPIN is computed; its buckets, bars and distribution start afresh.
+    Configure {
+        /// Which instrument.
+        instrument: Symbol,
+        /// The new configuration.
+        configuration: Configuration,
+    },
+}
+
+/// The engine of the vpin service.
+#[derive(Debug)]
+pub struct VpinEngine {
+    defaults: Configuration,
+    /// Configurations of instruments not defined yet.
+    saved: BTreeMap<Symbol, Configuration>,
+    slots: Vec<Slot>,
+    slot_of_symbol: BTreeMap<Symbol, u32>,
+    /// By instrument number; [`NOT_DEFINED`] where there is none.
+    slot_of_id: Vec<u32>,
+    lost_on_star: u64,
+    changed: Vec<u32>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Slot {
+    id: InstrumentId,
+    symbol: Symbol,
+    configuration: Configuration,
+    flow: Flow,
+    histories: [History<BucketRow>; 4],
+    lost: u64,
+    /// Views of the histories, renewed when a bucket was completed.
+    #[serde(skip)]
+    views: [Option<Arc<HistoryView<BucketRow>>>; 4],
+    #[serde(skip)]
+    changed: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot<S> {
+    version: u8,
+    slots: S,
+    lost_on_star: u64,
+}
+
+impl VpinEngine {
+    /// An engine without instruments: `defaults` for whatever `saved` does not name.
+    ///
+    /// # Errors
+    /// When a configuration is not legal.
+    pub fn new(
+        defaults: Configuration,
+        saved: impl IntoIterator<Item = (Symbol, Configuration)>,
+    ) -> Result<Self, ConfigurationError> {
+        let saved: BTreeMap<_, _> = saved.into_iter().collect();
+        std::iter::once(&defaults).chain(saved.values()).try_for_each(Configuration::check)?;
+        Ok(Self {
+            defaults,
+            saved,
+            slots: Vec::new(),
+            slot_of_symbol: BTreeMap::new(),
+            slot_of_id: Vec::new(),
+            lost_on_star: 0,
+            changed: Vec::new(),
+        })
+    }
+
+    /// The symbols defined so far, in order.
+    pub fn instruments(&self) -> impl Iterator<Item = Symbol> {
+        self.slot_of_symbol.keys().copied()
+    }
+
+    #[inline]
+    fn slot_at(&self, id: InstrumentId) -> Option<u32> {
+        self.slot_of_id.get(id.index()).copied().filter(|&slot| slot != NOT_DEFINED)
+    }
+
+    #[inline]
+    fn touch(&mut self, at: u32) -> &mut Slot {
+        let slot = &mut self.slots[at as usize];
+        if !slot.changed {
+            slot.changed = true;
+            self.changed.push(at);
+        }
+        slot
+    }
+
+    #[inline]
+    fn trade(&mut self, frame: &Trade, out: &mut Effects) {
+        let Some(at) = self.slot_at(frame.header.instrument()) else { return };
+        let Ok(quantity) = u64::try_from(frame.quantity_nanos.get()) else { return };
+        let print = Print {
+            ts: frame.header.ts_event(),
+            price: frame.price_nanos.get(),
+            quantity,
+            aggressor: frame.aggressor.get(),
+        };
+        let slot = self.touch(at);
+        let Slot { symbol, configuration, flow, histories, views, .. } = slot;
+        let primary = configuration.classification;
+        flow.trade(print, &mut |classification, bucket| {
+            histories[classification as usize].push(BucketRow::from(bucket));
+            views[classification as usize] = None;
+            report(*symbol, classification, primary, bucket, out);
+        });
+    }
+
+    /// A symbol keeps its state when the hub numbers it anew.
+    fn define(&mut self, definition: &Definition) {
+        let Ok(instrument) = definition.instrument() else { return };
+        let (id, symbol) = (instrument.id, instrument.symbol);
+        if id == InstrumentId::NONE || id.index() >= INSTRUMENT_END {
+            return;
+        }
+        let at = match self.slot_of_symbol.get(&symbol) {
+            Some(&at) => at,
+            None => self.insert(Slot::new(id, symbol, *self.saved.get(&symbol).unwrap_or(&self.defaults))),
+        };
+        let old = std::mem::replace(&mut self.slots[at as usize].id, id);
+        self.unroute(old, at);
+        self.route(id, at);
+        self.touch(at);
+    }
+
+    fn insert(&mut self, slot: Slot) -> u32 {
+        let at = u32::try_from(self.slots.len()).expect("fewer instruments than a u32 counts");
+        self.slot_of_symbol.insert(slot.symbol, at);
+        self.slots.push(slot);
+        at
+    }
+
+    fn unroute(&mut self, id: InstrumentId, at: u32) {
+        if let Some(route) = self.slot_of_id.get_mut(id.index()).filter(|route| **route == at) {
+            *route = NOT_DEFINED;
+        }
+    }
+
+    fn route(&mut self, id: InstrumentId, at: u32) {
+        if self.slot_of_id.len() <= id.index() {
+            self.slot_of_id.resize(id.index() + 1, NOT_DEFINED);
+        }
+        // Whoever held the number before has none until it is defined anew.
+        let previous = std::mem::replace(&mut self.slot_of_id[id.index()], at);
+        if previous != NOT_DEFINED && previous != at {
+            self.slots[previous as usize].id = InstrumentId::NONE;
+        }
+    }
+
+    fn gap(&mut self, gap: &Gap) {
+        let id = gap.header.instrument();
+        if id == InstrumentId::NONE {
+            self.lost_on_star = self.lost_on_star.saturating_add(gap.lost());
+            (0..self.slots.len()).for_each(|at| {
+                self.touch(u32::try_from(at).expect("fewer instruments than a u32 counts"));
+            });
+        } else if let Some(at) = self.slot_at(id) {
+            let slot = self.touch(at);
+            slot.lost = slot.lost.saturating_add(gap.lost());
+        }
+    }
+
+    fn answer(&self, request: &Message, out: &mut Effects) {
+        let Body::VpinRequest(wanted) = request.body else { return };
+        let instrument = wanted.instrument;
+        let latest = self.slot_of_symbol.get(&instrument).and_then(|&at| {
+            let slot = &self.slots[at as usize];
+            let classification = slot.configuration.classification;
+            let bucket = slot.flow.lanes[classification as usize].latest()?;
+            Some(update(instrument, classification, bucket))
+        });
+        out.answer(request, Body::VpinResponse(VpinResponse { instrument, latest }));
+    }
+
+    fn configure(&mut self, instrument: Symbol, configuration: Configuration, out: &mut Effects) {
+        let Some(&at) = self.slot_of_symbol.get(&instrument) else {
+            return out.refuse(
+                "unknown_instrument",
+                format!("instrument {instrument} is not known; configure it once it has been defined"),
+            );
+        };
+        if let Err(error) = configuration.check() {
+            return out.refuse("invalid_configuration", error.to_string());
+        }
+        let slot = self.touch(at);
+        *slot = Slot { lost: slot.lost, changed: true, ..Slot::new(slot.id, instrument, configuration) };
+        let (engine, key, value) = (EngineName::Vpin, instrument.to_string(), configuration.to_json());
+        out.records.push(Record::Setting(Setting { engine, key, value }));
+    }
+
+    /// Puts decoded slots in the place of the present ones, or says why they do not fit together.
+    fn adopt(&mut self, snapshot: Snapshot<Vec<Slot>>) -> Result<(), String> {
+        let mut fresh = Self {
+            defaults: self.defaults,
+            saved: self.saved.clone(),
+            slots: Vec::new(),
+            slot_of_symbol: BTreeMap::new(),
+            slot_of_id: Vec::new(),
+            lost_on_star: snapshot.lost_on_star,
+            changed: Vec::new(),
+        };
+        for slot in snapshot.slots {
+            let (id, symbol) = (slot.id, slot.symbol);
+            slot.configuration.check().map_err(|e| format!("configuration of {symbol}: {e}"))?;
+            if !slot.flow.is_consistent(&slot.configuration) {
+                return Err(format!("the state of {symbol} contradicts itself"));
+            }
+            let taken = id != InstrumentId::NONE && fresh.slot_at(id).is_some();
+            if fresh.slot_of_symbol.contains_key(&symbol) || taken || id.index() >= INSTRUMENT_END {
+                return Err(format!("instrument {symbol} stands there twice or has an impossible number"));
+            }
+            let at = fresh.insert(slot);
+            if id != InstrumentId::NONE {
+                fresh.route(id, at);
+            }
+            fresh.touch(at);
+        }
+        *self = fresh;
+        Ok(())
+    }
+}
+
+impl Engine for VpinEngine {
+    const NAME: EngineName = EngineName::Vpin;
+    type Command = Command;
+    type View = VpinView;
+
+    #[inline]
+    fn step(&mut self, _at: Stamp, input: Input<'_, Command>, out: &mut Effects) {
+        match input {
+            Input::Frame(FrameRef::Trade(trade)) => self.trade(trade, out),
+            Input::Frame(FrameRef::Definition(definition)) => self.define(definition),
+            Input::Frame(FrameRef::Gap(gap)) => self.gap(gap),
+            Input::Frame(_) => {}
+            Input::Message(message) => self.answer(message, out),
+            Input::Command(Command::Configure { instrument, configuration }) => {
+                self.configure(instrument, configuration, out);
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        let snapshot =
+            Snapshot { version: SNAPSHOT_VERSION, slots: &self.slots, lost_on_star: self.lost_on_star };
+        postcard::to_allocvec(&snapshot).expect("the state is plain data, which postcard always encodes")
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        let refuse = |reason: String| RestoreError { engine: Self::NAME, reason };
+        match snapshot.first() {
+            Some(&SNAPSHOT_VERSION) => {}
+            Some(version) => {
+                return Err(refuse(format!("its version is {version}, this build reads {SNAPSHOT_VERSION}")));
+            }
+            None => return Err(refuse("it is empty".to_owned())),
+        }
+        match postcard::take_from_bytes::<Snapshot<Vec<Slot>>>(snapshot) {
+            Ok((decoded, [])) => self.adopt(decoded).map_err(refuse),
+            Ok((_, rest)) => Err(refuse(format!("{} bytes are left over", rest.len()))),
+            Err(error) => Err(refuse(format!("it does not decode ({error})"))),
+        }
+    }
+
+    fn publish(&mut self, sink: &mut dyn FnMut(Symbol, VpinView)) {
+        for at in self.changed.drain(..) {
+            let slot = &mut self.slots[at as usize];
+            slot.changed = false;
+            sink(slot.symbol, slot.view(self.lost_on_star));
+        }
+    }
+}
+
+impl Slot {
+    fn new(id: InstrumentId, symbol: Symbol, configuration: Configuration) -> Self {
+        Self {
+            id,
+            symbol,
+            configuration,
+            flow: Flow::trailing(&configuration),
+            histories: std::array::from_fn(|_| History::new(HISTORY)),
+            lost: 0,
+            views: [const { None }; 4],
+            changed: false,
+        }
+    }
+
+    fn view(&mut self, lost_on_star: u64) -> VpinView {
+        let Self { flow, histories, views, .. } = self;
+        let lanes = std::array::from_fn(|n| {
+            let history = views[n].get_or_insert_with(|| Arc::new(histories[n].view()));
+            lane_view(Classification::ALL[n], flow, Arc::clone(history))
+        });
+        VpinView {
+            instrument: self.symbol,
+            configuration: self.configuration,
+            bucket_volume: flow.volume.size.map(|size| quantity(size.whole)),
+            bucket_volume_source: flow.volume.source,
+            calibration_trades_left: flow.volume.calibration_left(),
+            sigma: flow.scale.sigma().map(|nanos| nanos / 1e9),
+            sigma_bars: flow.scale.bars(),
+            trades: flow.trades,
+            lost: self.lost,
+            lost_on_star,
+            lanes,
+        }
+    }
+}
+
+fn lane_view(classification: Classification, flow: &Flow, history: Arc<HistoryView<BucketRow>>) -> LaneView {
+    let lane = &flow.lanes[classification as usize];
+    let (size, filled, buy) = lane.partial();
+    let latest = lane.latest();
+    LaneView {
+        classification,
+        vpin: latest.and_then(|bucket| bucket.vpin),
+        cdf: latest.and_then(|bucket| bucket.cdf),
+        level: latest.and_then(|bucket| bucket.level),
+        buckets: lane.completed(),
+        bucket_size: (size > 0).then(|| quantity(size)),
+        filled: quantity(filled),
+        filled_buy: buy.to_units(),
+        left_out: Money::from_nanos(i128::try_from(flow.left_out(classification)).unwrap_or(i128::MAX)),
+        last_update: latest.map(|bucket| bucket.ts_close),
+        history,
+    }
+}
+
+fn quantity(nanos: u64) -> Quantity {
+    Quantity::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
+}
+
+/// A completed bucket goes to the mesh and to the store; a crossing of the primary classification is an alert.
+fn report(
+    instrument: Symbol,
+    classification: Classification,
+    primary: Classification,
+    bucket: &Bucket,
+    out: &mut Effects,
+) {
+    out.send(Priority::Normal, Body::VpinUpdate(update(instrument, classification, bucket)));
+    out.records.push(Record::VpinBucket(VpinBucket {
+        instrument,
+        classification,
+        bucket: bucket.number,
+        ts_close: bucket.ts_close,
+        buy: bucket.buy.to_units(),
+        sell: bucket.sell().to_units(),
+        vpin: bucket.vpin,
+    }));
+    let Bucket { vpin: Some(vpin), cdf: Some(cdf), level: Some(level), .. } = *bucket else { return };
+    if let Some(previous) = bucket.crossed_from.filter(|_| classification == primary) {
+        let ts_event = bucket.ts_close;
+        let alert = ToxicityAlert { instrument, classification, previous, level, vpin, cdf, ts_event };
+        out.send(Priority::High, Body::ToxicityAlert(alert));
+    }
+}
+
+fn update(instrument: Symbol, classification: Classification, bucket: &Bucket) -> VpinUpdate {
+    let Bucket { number, ts_close, vpin, cdf, .. } = *bucket;
+    VpinUpdate { instrument, classification, bucket: number, ts_event: ts_close, vpin, cdf }
+}

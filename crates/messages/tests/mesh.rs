@@ -1,0 +1,281 @@
+//! Mesh messages byte by byte: golden layouts, what is refused and why, and that no bytes panic.
+
+use nautilus_messages::EngineName;
+use nautilus_messages::mesh::{
+    Body, Classification, ENVELOPE_LEN, Message, MessageError, MessageId, MessageType, PAYLOAD_MAX, Priority,
+    ToxicityAlert, ToxicityLevel, VpinRequest, VpinResponse, VpinUpdate,
+};
+use nautilus_types::UnixNanos;
+use proptest::prelude::*;
+
+fn update() -> VpinUpdate {
+    VpinUpdate {
+        instrument: "ESH4".parse().unwrap(),
+        classification: Classification::BulkStudentT,
+        bucket: 300,
+        ts_event: UnixNanos(0x1122_3344_5566_7788),
+        vpin: Some(0.25),
+        cdf: None,
+    }
+}
+
+fn message(body: Body) -> Message {
+    Message {
+        id: MessageId { producer: EngineName::Vpin, epoch: 0x0102_0304_0506_0708, sequence: 9 },
+        ts: UnixNanos(0x1122_3344_5566_7799),
+        correlation_id: 0xF0E0_D0C0_B0A0_9080_7060_5040_3020_1000,
+        priority: Priority::Urgent,
+        body,
+    }
+}
+
+fn one_of_each() -> [Message; 4] {
+    let alert = ToxicityAlert {
+        instrument: "ESH4".parse().unwrap(),
+        classification: Classification::Aggressor,
+        previous: ToxicityLevel::Low,
+        level: ToxicityLevel::High,
+        vpin: 0.5,
+        cdf: 0.96875,
+        ts_event: UnixNanos(1),
+    };
+    let instrument = "ESH4".parse().unwrap();
+    [
+        message(Body::VpinUpdate(update())),
+        message(Body::ToxicityAlert(alert)),
+        message(Body::VpinRequest(VpinRequest { instrument })),
+        message(Body::VpinResponse(VpinResponse { instrument, latest: Some(update()) })),
+    ]
+}
+
+fn encoded(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes).unwrap();
+    bytes
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Producer, reserved, epoch, sequence, time, correlation id and the reserved tail of every message made here.
+const TAIL: &str = "0200000008070605040302010900000000000000997766554433221100102030405060708090a0b0c0d0e0f00000000000000000";
+
+#[test]
+fn every_type_has_its_golden_bytes() {
+    let update = "0445534834 01 ac02 88ef99abc5e88c9111 01000000000000d03f 00";
+    let golden = [
+        format!("4e4d0103 0100 0100 1b000000 {TAIL} {update}"),
+        format!(
+            "4e4d0103 0200 0100 19000000 {TAIL} 0445534834 02 00 02 000000000000e03f 000000000000ef3f 01"
+        ),
+        format!("4e4d0103 0300 0100 05000000 {TAIL} 0445534834"),
+        format!("4e4d0103 0400 0100 21000000 {TAIL} 0445534834 01 {update}"),
+    ];
+    for ((message, golden), kind) in one_of_each().iter().zip(golden).zip(MessageType::ALL) {
+        let bytes = encoded(message);
+        assert_eq!(hex(&bytes), golden.replace(' ', ""), "{}", kind.as_str());
+        assert_eq!(message.body.message_type(), kind);
+        assert_eq!(Message::decode(&bytes), Ok(*message));
+    }
+}
+
+#[test]
+fn an_identity_is_one_number() {
+    let id = MessageId { producer: EngineName::Vpin, epoch: 0x0A, sequence: 0x0B };
+    assert_eq!(id.as_u128(), 0x0000_0000_0000_000A_0002_0000_0000_000B);
+}
+
+#[test]
+fn every_length_that_is_too_short_is_refused_and_says_how_short() {
+    for message in one_of_each() {
+        let bytes = encoded(&message);
+        for have in 0..bytes.len() {
+            let needed = if have < ENVELOPE_LEN { ENVELOPE_LEN } else { bytes.len() };
+            assert_eq!(Message::decode(&bytes[..have]), Err(MessageError::Truncated { needed, have }));
+        }
+        let left_over = [bytes.as_slice(), &[1, 2]].concat();
+        assert_eq!(Message::decode(&left_over), Err(MessageError::LeftOver(2)));
+    }
+}
+
+#[test]
+fn what_this_build_does_not_know_is_refused_with_the_reason() {
+    let too_long = u32::try_from(PAYLOAD_MAX + 1).unwrap();
+    let schema = MessageError::Schema { kind: "vpin_update", schema: 2, known: 1 };
+    let payload = || MessageError::Payload("vpin_update");
+    for (at, bytes, error) in [
+        (0, &b"XM"[..], MessageError::Magic),
+        (1, b"N", MessageError::Magic),
+        (2, &[2], MessageError::Version(2)),
+        (3, &[5], MessageError::Priority(5)),
+        (3, &[255], MessageError::Priority(255)),
+        (4, &[0, 0], MessageError::Type(0)),
+        (4, &[99, 1], MessageError::Type(355)),
+        (6, &[2, 0], schema),
+        (8, &too_long.to_le_bytes(), MessageError::TooLong(PAYLOAD_MAX + 1)),
+        (8, &[28], MessageError::Truncated { needed: 92, have: 91 }),
+        (8, &[26], MessageError::LeftOver(1)),
+        (12, &[0, 0], MessageError::Producer(0)),
+        (12, &[3, 0], MessageError::Producer(3)),
+        // An empty symbol, one with a character that is not allowed, one that is no UTF-8, an unknown
+        // classification and an option that is neither there nor absent.
+        (64, &[0], payload()),
+        (65, b"/", payload()),
+        (65, &[0xC3], payload()),
+        (69, &[9], payload()),
+        (81, &[2], payload()),
+    ] {
+        let mut changed = encoded(&one_of_each()[0]);
+        changed[at..at + bytes.len()].copy_from_slice(bytes);
+        assert_eq!(Message::decode(&changed), Err(error), "{bytes:?} at {at}");
+    }
+}
+
+#[test]
+fn a_payload_longer_or_shorter_than_its_schema_is_refused() {
+    for message in one_of_each() {
+        let bytes = encoded(&message);
+        let kind = message.body.message_type().as_str();
+        let with_payload = |payload: &[u8]| {
+            let mut changed = [&bytes[..ENVELOPE_LEN], payload].concat();
+            changed[8..12].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+            Message::decode(&changed)
+        };
+        let payload = &bytes[ENVELOPE_LEN..];
+        assert_eq!(with_payload(payload), Ok(message));
+        assert_eq!(with_payload(&[payload, &[0]].concat()), Err(MessageError::Payload(kind)));
+        assert_eq!(with_payload(&payload[..payload.len() - 1]), Err(MessageError::Payload(kind)));
+        assert_eq!(with_payload(&[]), Err(MessageError::Payload(kind)));
+    }
+}
+
+#[test]
+fn a_number_that_is_not_finite_is_neither_sent_nor_read() {
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let Body::ToxicityAlert(alert) = one_of_each()[1].body else { panic!("an alert") };
+        let latest = Some(VpinUpdate { cdf: Some(value), ..update() });
+        for (body, kind, field) in [
+            (Body::VpinUpdate(VpinUpdate { vpin: Some(value), ..update() }), "vpin_update", "vpin"),
+            (Body::VpinUpdate(VpinUpdate { cdf: Some(value), ..update() }), "vpin_update", "cdf"),
+            (Body::ToxicityAlert(ToxicityAlert { vpin: value, ..alert }), "toxicity_alert", "vpin"),
+            (Body::ToxicityAlert(ToxicityAlert { cdf: value, ..alert }), "toxicity_alert", "cdf"),
+            (
+                Body::VpinResponse(VpinResponse { instrument: alert.instrument, latest }),
+                "vpin_response",
+                "cdf",
+            ),
+        ] {
+            let mut bytes = vec![7];
+            let error = message(body).encode(&mut bytes).unwrap_err();
+            assert_eq!(error, MessageError::NotFinite { kind, field });
+            assert_eq!(bytes, [7], "nothing is appended");
+        }
+        let mut bytes = encoded(&one_of_each()[0]);
+        bytes[82..90].copy_from_slice(&value.to_le_bytes());
+        let error = MessageError::NotFinite { kind: "vpin_update", field: "vpin" };
+        assert_eq!(Message::decode(&bytes), Err(error));
+    }
+}
+
+#[test]
+fn routing_names_every_consumer_once() {
+    for engine in EngineName::ALL {
+        for kind in MessageType::consumed_by(engine) {
+            assert_eq!(kind.consumers().iter().filter(|name| **name == engine).count(), 1);
+        }
+    }
+    assert_eq!(MessageType::consumed_by(EngineName::Vpin).collect::<Vec<_>>(), [MessageType::VpinRequest]);
+}
+
+fn finite() -> impl Strategy<Value = f64> {
+    any::<u64>().prop_map(f64::from_bits).prop_filter("finite", |value| value.is_finite())
+}
+
+fn updates() -> impl Strategy<Value = VpinUpdate> {
+    let symbol = "[A-Za-z0-9.:_-]{1,24}".prop_map(|text| text.parse().unwrap());
+    let classification = proptest::sample::select(Classification::ALL.to_vec());
+    let optional = || proptest::option::of(finite());
+    (symbol, classification, any::<u64>(), any::<u64>(), optional(), optional()).prop_map(
+        |(instrument, classification, bucket, ts, vpin, cdf)| VpinUpdate {
+            instrument,
+            classification,
+            bucket,
+            ts_event: UnixNanos(ts),
+            vpin,
+            cdf,
+        },
+    )
+}
+
+fn bodies() -> impl Strategy<Value = Body> {
+    let levels = [ToxicityLevel::Low, ToxicityLevel::Moderate, ToxicityLevel::High];
+    let level = move || proptest::sample::select(levels.to_vec());
+    let alert =
+        (updates(), level(), level(), finite(), finite()).prop_map(|(update, previous, level, vpin, cdf)| {
+            let VpinUpdate { instrument, classification, ts_event, .. } = update;
+            Body::ToxicityAlert(ToxicityAlert {
+                instrument,
+                classification,
+                previous,
+                level,
+                vpin,
+                cdf,
+                ts_event,
+            })
+        });
+    prop_oneof![
+        updates().prop_map(Body::VpinUpdate),
+        alert,
+        updates().prop_map(|update| Body::VpinRequest(VpinRequest { instrument: update.instrument })),
+        (updates(), any::<bool>()).prop_map(|(update, known)| {
+            Body::VpinResponse(VpinResponse {
+                instrument: update.instrument,
+                latest: known.then_some(update),
+            })
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn messages_round_trip(body in bodies(), epoch: u64, sequence: u64, ts: u64, correlation_id: u128, urgent: bool) {
+        let message = Message {
+            id: MessageId { producer: EngineName::Marketdata, epoch, sequence },
+            ts: UnixNanos(ts),
+            correlation_id,
+            priority: if urgent { Priority::Critical } else { Priority::Low },
+            body,
+        };
+        prop_assert_eq!(Message::decode(&encoded(&message)), Ok(message));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50_000))]
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Message::decode(&bytes);
+    }
+
+    #[test]
+    fn no_damaged_message_panics_and_what_is_read_can_be_sent(
+        which in 0_usize..4, damage in proptest::collection::vec((0_usize..200, any::<u8>()), 1..6), cut in 0_usize..200,
+    ) {
+        let mut bytes = encoded(&one_of_each()[which]);
+        for (at, value) in damage {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        // Most stay whole: a cut is refused before anything else is looked at.
+        if cut < 40 {
+            bytes.truncate(cut);
+        }
+        if let Ok(message) = Message::decode(&bytes) {
+            prop_assert_eq!(Message::decode(&encoded(&message)), Ok(message));
+        }
+    }
+}

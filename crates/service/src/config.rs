@@ -1,0 +1,406 @@
+//! Configuration: one TOML file, environment variables above it, defaults below, unknown keys refused.
+//!
+//! `NAUTILUS__STORE__URL=…` overrides `store.url`: a double underscore separates the parts of a key. Values are
+//! read as TOML where they parse as such, as text otherwise. Nothing is read from anywhere else.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use nautilus_messages::EngineName;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// Prefix of the environment variables that override settings.
+pub const ENV_PREFIX: &str = "NAUTILUS__";
+/// Names the configuration file when no `--config` is given.
+pub const ENV_FILE: &str = "NAUTILUS_CONFIG";
+/// Exit status for bad configuration: EX_USAGE of sysexits.h.
+pub const EXIT_USAGE: u8 = 64;
+
+/// Every setting that is common to all services. Engines' own settings stay raw until the engine reads them.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Logging.
+    pub log: Log,
+    /// HTTP limits.
+    pub http: Http,
+    /// The two buses.
+    pub bus: Bus,
+    /// The database.
+    pub store: Store,
+    /// Where each service listens.
+    pub services: Services,
+    /// Each engine's own settings, by engine.
+    pub engines: BTreeMap<EngineName, Table>,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,nautilus_bus=debug`.
+    pub level: String,
+    /// Lines for people or objects for machines.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// HTTP limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// The largest request body, in bytes. Routes that carry data sets state their own, larger bound.
+    pub body_limit_bytes: usize,
+    /// A request that takes longer is answered 504.
+    pub timeout_ms: u64,
+    /// How long a stop waits for requests under way and for queues to empty.
+    pub drain_timeout_ms: u64,
+}
+
+/// The two buses.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bus {
+    /// The star: market data.
+    pub market_data: MarketDataBus,
+    /// The mesh: engine logic.
+    pub engine_logic: EngineLogicBus,
+}
+
+/// What carries a bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Inside one process.
+    Local,
+    /// Redis Streams.
+    Redis,
+}
+
+/// The star.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MarketDataBus {
+    /// What carries it.
+    pub transport: Transport,
+    /// Redis, when it is the transport.
+    pub url: String,
+    /// Frames kept in memory for readers that fall behind; a power of two.
+    pub capacity: usize,
+    /// Entries kept in the Redis stream; one entry holds up to 256 frames.
+    pub stream_limit: usize,
+}
+
+/// The mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineLogicBus {
+    /// What carries it.
+    pub transport: Transport,
+    /// Redis, when it is the transport.
+    pub url: String,
+    /// Messages waiting per queue before the producer is held back.
+    pub capacity: usize,
+    /// Messages kept per Redis stream.
+    pub stream_limit: usize,
+}
+
+/// The database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// `sqlite://path` or `postgres://user:password@host/database`.
+    pub url: String,
+    /// Rows waiting while the database is away, before the oldest are dropped.
+    pub queue_limit: usize,
+}
+
+/// Where each service listens, by service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Services(BTreeMap<EngineName, Service>);
+
+/// Where a service listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// A loopback address and a port; port 0 takes any free one.
+    pub listen: SocketAddr,
+}
+
+impl Services {
+    /// Where a service listens.
+    #[must_use]
+    pub fn listen(&self, name: EngineName) -> SocketAddr {
+        self.0.get(&name).map_or_else(|| loopback(name), |service| service.listen)
+    }
+}
+
+fn loopback(name: EngineName) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], name.default_port()))
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self(EngineName::ALL.map(|name| (name, Service { listen: loopback(name) })).into())
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { body_limit_bytes: 64 * 1024, timeout_ms: 10_000, drain_timeout_ms: 10_000 }
+    }
+}
+
+impl Default for MarketDataBus {
+    fn default() -> Self {
+        let url = "redis://127.0.0.1:6380".into();
+        Self { transport: Transport::Local, url, capacity: 65_536, stream_limit: 10_000 }
+    }
+}
+
+impl Default for EngineLogicBus {
+    fn default() -> Self {
+        let url = "redis://127.0.0.1:6381".into();
+        Self { transport: Transport::Local, url, capacity: 8_192, stream_limit: 100_000 }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: "sqlite://data/nautilus.db".into(), queue_limit: 200_000 }
+    }
+}
+
+/// Why there is no configuration to start with. One sentence each.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {path} cannot be read: {cause}; give an existing file with --config")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{path} line {line} is not TOML: {message}")]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// Where.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A key is unknown or a value of the wrong kind.
+    #[error("setting {key}: {message}; `nautilus config` lists every setting")]
+    Setting {
+        /// The key, with dots.
+        key: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads `file`, or the file that `NAUTILUS_CONFIG` names, or `nautilus.toml` here if there is one, and puts
+    /// the environment's overrides on top.
+    ///
+    /// # Errors
+    /// One sentence that names the file and line, or the key.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let named = file.map(Path::to_path_buf).or_else(|| std::env::var_os(ENV_FILE).map(PathBuf::from));
+        let here = PathBuf::from("nautilus.toml");
+        let mut table = match named.or_else(|| here.exists().then_some(here)) {
+            Some(path) => read_table(&path)?,
+            None => Table::new(),
+        };
+        for (key, value) in std::env::vars() {
+            if let Some(key) = key.strip_prefix(ENV_PREFIX) {
+                override_setting(&mut table, key, &value)?;
+            }
+        }
+        Self::from_table(table)
+    }
+
+    /// Reads a table, refusing unknown keys and values out of range.
+    ///
+    /// # Errors
+    /// One sentence that names the key.
+    pub fn from_table(table: Table) -> Result<Self, ConfigError> {
+        let config: Self = read_section("", table)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// An engine's own settings.
+    ///
+    /// # Errors
+    /// One sentence that names the key.
+    pub fn engine<T: for<'de> Deserialize<'de>>(&self, name: EngineName) -> Result<T, ConfigError> {
+        read_section(&format!("engines.{name}."), self.engines.get(&name).cloned().unwrap_or_default())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |key: &str, message: &str| {
+            Err(ConfigError::Setting { key: key.to_owned(), message: message.to_owned() })
+        };
+        for name in EngineName::ALL {
+            if !self.services.listen(name).ip().is_loopback() {
+                let key = format!("services.{name}.listen");
+                return refuse(
+                    &key,
+                    "only loopback addresses are allowed, since there are no access keys yet",
+                );
+            }
+        }
+        if !self.bus.market_data.capacity.is_power_of_two() || self.bus.market_data.capacity < 1024 {
+            return refuse("bus.market_data.capacity", "it must be a power of two of at least 1024");
+        }
+        if self.bus.engine_logic.capacity == 0 {
+            return refuse("bus.engine_logic.capacity", "it must be at least 1");
+        }
+        if self.http.timeout_ms == 0 || self.http.drain_timeout_ms == 0 {
+            return refuse("http", "timeouts must be at least 1 ms");
+        }
+        Ok(())
+    }
+
+    /// The effective configuration as TOML, with passwords in URLs replaced by stars.
+    ///
+    /// # Panics
+    /// Never: every setting has a TOML form.
+    #[must_use]
+    pub fn to_masked_toml(&self) -> String {
+        let mut masked = self.clone();
+        for url in [&mut masked.bus.market_data.url, &mut masked.bus.engine_logic.url, &mut masked.store.url]
+        {
+            *url = mask_url(url);
+        }
+        let mut text = String::new();
+        let body = toml::to_string_pretty(&masked).expect("every setting has a TOML form");
+        let _ = write!(
+            text,
+            "# Effective configuration; override any key with {ENV_PREFIX}SECTION__KEY=value.\n{body}"
+        );
+        text
+    }
+}
+
+/// Hides the password of a URL: `redis://:***@host`.
+#[must_use]
+pub fn mask_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((credentials, host)) = rest.rsplit_once('@') else { return url.to_owned() };
+    match credentials.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:***@{host}"),
+        None => url.to_owned(),
+    }
+}
+
+fn read_table(path: &Path) -> Result<Table, ConfigError> {
+    let unreadable = |cause| ConfigError::Unreadable { path: path.to_owned(), cause };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+        path: path.to_owned(),
+        line: error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1),
+        message: one_line(error.message()),
+    })
+}
+
+fn read_section<T: for<'de> Deserialize<'de>>(prefix: &str, table: Table) -> Result<T, ConfigError> {
+    serde_path_to_error::deserialize(table).map_err(|error| ConfigError::Setting {
+        key: format!("{prefix}{}", error.path()),
+        message: one_line(error.inner().message()),
+    })
+}
+
+fn one_line(text: &str) -> String {
+    text.trim().replace('\n', " ")
+}
+
+/// Sets `a.b.c` for `A__B__C`.
+fn override_setting(table: &mut Table, key: &str, value: &str) -> Result<(), ConfigError> {
+    let key = key.to_ascii_lowercase().replace("__", ".");
+    let refuse = |message: &str| ConfigError::Setting { key: key.clone(), message: message.to_owned() };
+    let mut parts = key.split('.').collect::<Vec<_>>();
+    let last = parts.pop().filter(|last| !last.is_empty()).ok_or_else(|| refuse("the key is empty"))?;
+    let mut section = table;
+    for part in parts {
+        let entry = section.entry(part.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+        section =
+            entry.as_table_mut().ok_or_else(|| refuse("a part of the key is a value, not a section"))?;
+    }
+    let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+    section.insert(last.to_owned(), parsed.unwrap_or_else(|| Value::String(value.to_owned())));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(toml: &str) -> String {
+        Config::from_table(toml.parse().unwrap()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn defaults_stand_alone_and_survive_a_round_trip() {
+        let config = Config::from_table(Table::new()).unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(Config::from_table(config.to_masked_toml().parse().unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert!(refused("[stor]\nurl = 'x'").contains("unknown field `stor`"));
+        assert!(refused("[store]\nurl = 5").starts_with("setting store.url: invalid type"));
+        assert!(refused("[bus.market_data]\ntransport = 'kafka'").contains("bus.market_data.transport"));
+        assert!(
+            refused("[services.vpin]\nlisten = '0.0.0.0:1'").contains("services.vpin.listen: only loopback")
+        );
+        assert!(refused("[services.nope]\nlisten = '127.0.0.1:1'").contains("unknown variant `nope`"));
+        assert!(refused("[bus.market_data]\ncapacity = 1000").contains("power of two"));
+        assert!(!refused("[store]\nurl = 5").contains('\n'));
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let mut table: Table = "[store]\nurl = 'sqlite://a'".parse().unwrap();
+        for (key, value) in [("STORE__URL", "sqlite://b"), ("HTTP__TIMEOUT_MS", "7"), ("LOG__FORMAT", "json")]
+        {
+            override_setting(&mut table, key, value).unwrap();
+        }
+        let config = Config::from_table(table).unwrap();
+        assert_eq!((config.store.url.as_str(), config.http.timeout_ms), ("sqlite://b", 7));
+        assert_eq!(config.log.format, LogFormat::Json);
+        assert!(override_setting(&mut "a = 1".parse().unwrap(), "A__B", "1").is_err());
+    }
+
+    #[test]
+    fn passwords_are_masked() {
+        assert_eq!(mask_url("postgres://u:p@ss@h/d"), "postgres://u:***@h/d");
+        assert_eq!(mask_url("redis://127.0.0.1:6380"), "redis://127.0.0.1:6380");
+        let mut config = Config::default();
+        config.store.url = "postgres://u:hunter2@h/d".into();
+        assert!(!config.to_masked_toml().contains("hunter2"));
+    }
+}

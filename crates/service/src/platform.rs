@@ -1,0 +1,183 @@
+//! What a service is connected to, opened from the configuration: both buses and the store.
+//!
+//! In one process with local buses all services share them; with Redis every service has connections of its own, as
+//! if it ran alone.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nautilus_bus::{BusError, Mesh, MeshLimits, RedisMesh, RedisStar, Star};
+use nautilus_messages::EngineName;
+use nautilus_store::{Store, StoreConfig, StoreError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::{Config, ConfigError, EngineLogicBus, MarketDataBus, Transport};
+use crate::metrics::Exporter;
+use crate::shell::wall_clock;
+
+/// Why a service did not start. One sentence each.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The port is taken or forbidden.
+    #[error("{service} cannot listen on {address}: {cause}; free the port or set services.{service}.listen")]
+    Listen {
+        /// Which service.
+        service: EngineName,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// A bus refused.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file the service needs is not usable.
+    #[error("{path}: {reason}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system refused a thread or a socket option.
+    #[error("the system refused a resource: {0}")]
+    System(#[from] std::io::Error),
+}
+
+impl StartError {
+    /// The exit status of sysexits.h that fits: 64 for configuration, 69 for what is unavailable.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => crate::config::EXIT_USAGE,
+            Self::File { .. } => 66,
+            Self::Listen { .. } | Self::Bus(_) | Self::Store(_) | Self::System(_) => 69,
+        }
+    }
+}
+
+/// What the services of one process share.
+#[derive(Debug)]
+pub struct Platform {
+    config: Arc<Config>,
+    local_star: Option<Star>,
+    local_mesh: Option<Mesh>,
+    exporter: Exporter,
+    failed: watch::Sender<bool>,
+}
+
+/// What one service is connected to.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    /// Whose connections these are.
+    pub service: EngineName,
+    /// The effective configuration.
+    pub config: Arc<Config>,
+    /// Market data.
+    pub star: Star,
+    /// Engine logic.
+    pub mesh: Mesh,
+    /// The database.
+    pub store: Store,
+    /// The process's metrics.
+    pub exporter: Exporter,
+    /// This start's number: nanoseconds since 1970.
+    pub epoch: u64,
+    pub(crate) failed: watch::Sender<bool>,
+}
+
+impl Platform {
+    /// Prepares what is shared. Connects to nothing yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let bus = &config.bus;
+        let label = "platform";
+        let local_star = (bus.market_data.transport == Transport::Local)
+            .then(|| Star::local(bus.market_data.capacity, label));
+        let local_mesh = (bus.engine_logic.transport == Transport::Local)
+            .then(|| Mesh::local(mesh_limits(&bus.engine_logic), label));
+        let (failed, _) = watch::channel(false);
+        Self { config: Arc::new(config), local_star, local_mesh, exporter: crate::metrics::install(), failed }
+    }
+
+    /// The effective configuration.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Turns true when an engine's invariant broke.
+    #[must_use]
+    pub fn failed(&self) -> watch::Receiver<bool> {
+        self.failed.subscribe()
+    }
+
+    /// Takes a service's port, before anything is built.
+    ///
+    /// # Errors
+    /// When the port is taken or forbidden.
+    pub async fn listen(&self, service: EngineName) -> Result<TcpListener, StartError> {
+        let address = self.config.services.listen(service);
+        TcpListener::bind(address).await.map_err(|cause| StartError::Listen { service, address, cause })
+    }
+
+    /// Connects one service. A Redis or PostgreSQL that is away is no error: the service starts, says so in its
+    /// readiness and connects when it comes.
+    ///
+    /// # Errors
+    /// When an address is malformed or the SQLite file cannot be used.
+    pub async fn connect(&self, service: EngineName) -> Result<Connections, StartError> {
+        let label = service.as_str();
+        let (market_data, engine_logic) = (&self.config.bus.market_data, &self.config.bus.engine_logic);
+        let star = match &self.local_star {
+            Some(star) => star.clone(),
+            None => Star::redis(redis_star(market_data), label).await?,
+        };
+        let mesh = match &self.local_mesh {
+            Some(mesh) => mesh.clone(),
+            None => Mesh::redis(redis_mesh(engine_logic), label).await?,
+        };
+        let queue_limit = self.config.store.queue_limit;
+        let store = StoreConfig { queue_limit, ..StoreConfig::new(self.config.store.url.clone(), label) };
+        Ok(Connections {
+            service,
+            config: Arc::clone(&self.config),
+            star,
+            mesh,
+            store: Store::open(store).await?,
+            exporter: self.exporter.clone(),
+            epoch: wall_clock().0,
+            failed: self.failed.clone(),
+        })
+    }
+}
+
+fn redis_star(bus: &MarketDataBus) -> RedisStar {
+    RedisStar {
+        url: bus.url.as_str().into(),
+        capacity: bus.capacity,
+        max_len: bus.stream_limit,
+        ..RedisStar::default()
+    }
+}
+
+fn redis_mesh(bus: &EngineLogicBus) -> RedisMesh {
+    RedisMesh {
+        url: bus.url.as_str().into(),
+        limits: mesh_limits(bus),
+        max_len: bus.stream_limit,
+        ..RedisMesh::default()
+    }
+}
+
+fn mesh_limits(bus: &EngineLogicBus) -> MeshLimits {
+    MeshLimits { outbox: bus.capacity, ..MeshLimits::default() }
+}

@@ -1,0 +1,166 @@
+//! From a listener and an engine to a running service, and back down in good order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use clap::Parser;
+use nautilus_engine::Engine;
+use nautilus_messages::EngineName;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::config::Config;
+use crate::http::{Chassis, router};
+use crate::platform::{Connections, Platform, StartError};
+use crate::shell::EngineHandle;
+use crate::telemetry;
+
+type StopEngine = Box<dyn FnOnce(Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// A service that is up.
+pub struct Running {
+    /// Which service.
+    pub service: EngineName,
+    /// Where it listens.
+    pub address: SocketAddr,
+    chassis: Arc<Chassis>,
+    connections: Connections,
+    shut: watch::Sender<bool>,
+    server: JoinHandle<std::io::Result<()>>,
+    stop_engine: StopEngine,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("service", &self.service).field("address", &self.address).finish()
+    }
+}
+
+impl Running {
+    /// Serves an engine's own routes together with the shared ones.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn start<E: Engine>(
+        connections: Connections,
+        listener: TcpListener,
+        handle: EngineHandle<E>,
+        about: &str,
+        api: OpenApiRouter,
+    ) -> Result<Self, StartError> {
+        let address = listener.local_addr()?;
+        let chassis = Chassis::new(connections.clone(), &handle);
+        let app = router(&chassis, about, api);
+        let (shut, mut shutting) = watch::channel(false);
+        let server = axum::serve(listener, app).with_graceful_shutdown(async move {
+            // An error means that the sender is gone: then it is time to go as well.
+            let _ = shutting.wait_for(|shut| *shut).await;
+        });
+        let server = tokio::spawn(server.into_future());
+        let stop_engine: StopEngine =
+            Box::new(move |timeout| Box::pin(async move { handle.stop(timeout).await }));
+        tracing::info!(service = %connections.service, %address, "listening");
+        Ok(Self { service: connections.service, address, chassis, connections, shut, server, stop_engine })
+    }
+
+    /// The service's address as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops in order: not ready, no new requests, the engine finishes its queue, the mesh and the store
+    /// acknowledge. Each part has at most the configured time.
+    pub async fn stop(self) {
+        let timeout = Duration::from_millis(self.connections.config.http.drain_timeout_ms);
+        self.chassis.draining.store(true, Relaxed);
+        self.shut.send_replace(true);
+        if tokio::time::timeout(timeout, self.server).await.is_err() {
+            tracing::warn!(service = %self.service, "requests were still under way at the stop");
+        }
+        (self.stop_engine)(timeout).await;
+        if let Err(error) = self.connections.store.close(timeout).await {
+            tracing::warn!(service = %self.service, %error, "the store was closed before everything was written");
+        }
+        tracing::info!(service = %self.service, "stopped");
+    }
+}
+
+/// Command line of a service that runs alone.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Configuration file; `NAUTILUS_CONFIG` and ./nautilus.toml are tried next.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// The `main` of a service that runs as a process of its own.
+pub fn run_alone<F>(service: EngineName, start: impl FnOnce(Connections, TcpListener) -> F) -> ExitCode
+where
+    F: Future<Output = Result<Running, StartError>>,
+{
+    let arguments = Arguments::parse();
+    let outcome = Config::load(arguments.config.as_deref()).map_err(StartError::from).and_then(|config| {
+        telemetry::install(&config.log)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let platform = Platform::new(config);
+            let listener = platform.listen(service).await?;
+            let running = start(platform.connect(service).await?, listener).await?;
+            let failed = until_stopped(&platform).await;
+            running.stop().await;
+            Ok(failed)
+        })
+    });
+    match outcome {
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::from(70),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Waits for Ctrl-C, a termination signal or a broken invariant; true in the last case. From then on a second
+/// signal ends the process at once.
+pub async fn until_stopped(platform: &Platform) -> bool {
+    let mut failed = platform.failed();
+    let broken = tokio::select! {
+        () = interrupted() => false,
+        _ = failed.wait_for(|failed| *failed) => true,
+    };
+    tokio::spawn(async {
+        interrupted().await;
+        eprintln!("stopped at once; what was still queued is lost");
+        std::process::exit(130);
+    });
+    broken
+}
+
+/// One Ctrl-C or termination signal.
+pub async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+            let _ = tokio::signal::ctrl_c().await;
+            return;
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

@@ -1,0 +1,368 @@
+//! Runs feeds into the engine: one thread each, paced by the recording's own clock or as fast as the platform takes it.
+//!
+//! The hub never waits for a reader of the star; a replay does, so that at full speed nobody misses a frame.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use nautilus_engine_marketdata::{Command, Marketdata as MarketdataEngine};
+use nautilus_feeds::{Feed, FeedDescription, FileFeed, Progress, Read, Registry};
+use nautilus_messages::frame::Frames;
+use nautilus_service::{EngineHandle, Problem};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Frames handed to the engine at once.
+const BATCH_FRAMES: usize = 512;
+/// Hand-overs the engine may be behind before the feed waits.
+const OUTSTANDING_MAX: u64 = 8;
+/// How long a feed waits for a reader of the star that does not move before it goes on without it.
+const READER_PATIENCE: Duration = Duration::from_secs(10);
+/// Feeds running at the same time, and finished ones that are remembered.
+const RUNNING_MAX: usize = 8;
+const REMEMBERED_MAX: usize = 64;
+
+/// How fast a feed runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// As fast as the platform takes it.
+    Max,
+    /// So many times as fast as it was recorded.
+    Times(f64),
+}
+
+impl std::str::FromStr for Pace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<f64>() {
+            _ if text == "max" => Ok(Self::Max),
+            Ok(times) if times.is_finite() && times > 0.0 => Ok(Self::Times(times)),
+            _ => Err(format!("speed '{text}' is neither 'max' nor a positive number of times real time")),
+        }
+    }
+}
+
+impl std::fmt::Display for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Max => f.write_str("max"),
+            Self::Times(times) => write!(f, "{times}"),
+        }
+    }
+}
+
+/// Where a feed stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum FeedState {
+    Running,
+    Finished,
+    Cancelled,
+    Failed,
+}
+
+/// A feed that runs or has run.
+#[derive(Debug)]
+pub struct Job {
+    /// Its number, from 1.
+    pub id: u64,
+    /// What it reads.
+    pub description: FeedDescription,
+    /// How fast.
+    pub pace: Pace,
+    cancel: AtomicBool,
+    status: Mutex<(FeedState, Progress, Option<String>)>,
+}
+
+impl Job {
+    /// State, progress and, where it failed, the reason.
+    #[must_use]
+    pub fn status(&self) -> (FeedState, Progress, Option<String>) {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks the feed to stop.
+    pub fn cancel(&self) {
+        self.cancel.store(true, Relaxed);
+    }
+
+    fn set_progress(&self, progress: Progress) {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).1 = progress;
+    }
+
+    fn end(&self, state: FeedState, reason: Option<String>) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        (status.0, status.2) = (state, reason);
+    }
+}
+
+/// Every feed of the service.
+#[derive(Debug, Clone)]
+pub struct FeedManager {
+    engine: EngineHandle<MarketdataEngine>,
+    registry: Registry,
+    star_capacity: u64,
+    jobs: Arc<Mutex<BTreeMap<u64, Arc<Job>>>>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl FeedManager {
+    /// Feeds go into `engine`; `star_capacity` is how many frames a reader of the star may fall behind.
+    #[must_use]
+    pub fn new(engine: EngineHandle<MarketdataEngine>, registry: Registry, star_capacity: usize) -> Self {
+        let runtime = tokio::runtime::Handle::current();
+        Self { engine, registry, star_capacity: star_capacity as u64, jobs: Arc::default(), runtime }
+    }
+
+    /// Who is who among the instruments.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Feeds that run or ran, oldest first.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<Arc<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// One feed.
+    #[must_use]
+    pub fn job(&self, id: u64) -> Option<Arc<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// Opens a recording and starts to replay it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, an instrument of it is being fed already or too many feeds run.
+    pub async fn replay(&self, path: PathBuf, pace: Pace) -> Result<Arc<Job>, Problem> {
+        let registry = self.registry.clone();
+        let opened = tokio::task::spawn_blocking(move || FileFeed::open(&path, &registry)).await;
+        let opened =
+            opened.map_err(|_| Problem::unprocessable("unreadable_file", "the file could not be read"))?;
+        let feed = opened.map_err(|error| Problem::unprocessable("unreadable_file", error.to_string()))?;
+        self.start(feed, pace)
+    }
+
+    /// Starts a feed.
+    ///
+    /// # Errors
+    /// When too many feeds run or the system refuses a thread.
+    pub fn start(&self, feed: Box<dyn Feed>, pace: Pace) -> Result<Arc<Job>, Problem> {
+        let job = self.remember(feed.as_ref(), pace)?;
+        let runner = Runner {
+            engine: self.engine.clone(),
+            lag_limit: self.star_capacity / 4,
+            job: Arc::clone(&job),
+            sent: 0,
+            fed_before: self.engine.progress().fed.load(Relaxed),
+        };
+        let (engine, runtime) = (self.engine.clone(), self.runtime.clone());
+        let thread = std::thread::Builder::new().name(format!("feed-{}", job.id));
+        let spawned = thread.spawn(move || {
+            let job = Arc::clone(&runner.job);
+            let ended = runner.run(feed);
+            // The queue is first in, first out: once this is answered, all frames are in and can be seen.
+            let flushed = runtime.block_on(engine.command(Command::Flush));
+            let (state, reason) = match (ended, flushed) {
+                (Ok(state), Ok(())) => (state, None),
+                (Err(reason), _) => (FeedState::Failed, Some(reason)),
+                (_, Err(_)) => (FeedState::Failed, Some("the engine has stopped".to_owned())),
+            };
+            job.end(state, reason);
+        });
+        match spawned {
+            Ok(_) => Ok(job),
+            Err(error) => {
+                job.end(FeedState::Failed, Some(error.to_string()));
+                Err(Problem::unavailable(
+                    "no_thread",
+                    "the system refused a thread for the feed; try again later",
+                ))
+            }
+        }
+    }
+
+    /// Asks every feed to stop and waits until all have.
+    pub async fn stop(&self) {
+        let jobs = self.jobs();
+        jobs.iter().for_each(|job| job.cancel());
+        while jobs.iter().any(|job| job.status().0 == FeedState::Running) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn remember(&self, feed: &dyn Feed, pace: Pace) -> Result<Arc<Job>, Problem> {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = |job: &Job| job.status().0 == FeedState::Running;
+        if jobs.values().filter(|job| running(job)).count() >= RUNNING_MAX {
+            let detail = format!("{RUNNING_MAX} feeds are running; wait for one to end or DELETE one");
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_feeds", detail));
+        }
+        while jobs.len() >= REMEMBERED_MAX {
+            let Some(oldest) = jobs.values().find(|job| !running(job)).map(|job| job.id) else { break };
+            jobs.remove(&oldest);
+        }
+        let id = jobs.last_key_value().map_or(1, |(last, _)| last + 1);
+        let job = Arc::new(Job {
+            id,
+            description: feed.description().clone(),
+            pace,
+            cancel: AtomicBool::new(false),
+            status: Mutex::new((FeedState::Running, feed.progress(), None)),
+        });
+        jobs.insert(id, Arc::clone(&job));
+        Ok(job)
+    }
+}
+
+/// The thread of one feed.
+struct Runner {
+    engine: EngineHandle<MarketdataEngine>,
+    lag_limit: u64,
+    job: Arc<Job>,
+    sent: u64,
+    fed_before: u64,
+}
+
+impl Runner {
+    fn run(mut self, mut feed: Box<dyn Feed>) -> Result<FeedState, String> {
+        let mut frames = Vec::new();
+        let mut clock = None;
+        loop {
+            frames.clear();
+            let read = feed.read(BATCH_FRAMES, &mut frames).map_err(|error| error.to_string());
+            // What was read before an error is good and goes in.
+            match self.job.pace {
+                Pace::Max => self.hand_over(&frames)?,
+                Pace::Times(times) => self.hand_over_paced(&frames, times, &mut clock)?,
+            }
+            self.job.set_progress(feed.progress());
+            match read? {
+                _ if self.job.cancel.load(Relaxed) => return Ok(FeedState::Cancelled),
+                Read::End => return Ok(FeedState::Finished),
+                Read::Frames => {}
+            }
+        }
+    }
+
+    fn hand_over(&mut self, frames: &[u8]) -> Result<(), String> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let lag_limit = self.lag_limit;
+        self.wait_until(|behind, lag| behind < OUTSTANDING_MAX && lag < lag_limit)?;
+        self.sent += 1;
+        self.engine.feed(frames.to_vec()).map_err(|error| error.to_string())
+    }
+
+    /// Hands over frames when they are due: as long after the first one as the recording says, divided by `times`.
+    fn hand_over_paced(
+        &mut self,
+        frames: &[u8],
+        times: f64,
+        clock: &mut Option<Clock>,
+    ) -> Result<(), String> {
+        let mut rest = frames;
+        while !rest.is_empty() {
+            let now = Instant::now();
+            let mut due = 0;
+            let mut wait = None;
+            for frame in Frames::new(rest).flatten() {
+                let ts = frame.header().ts_recv().0;
+                let clock = clock.get_or_insert(Clock { started: now, first_ns: ts });
+                if let Some(early) = clock.early(ts, times, now) {
+                    wait = Some(early);
+                    break;
+                }
+                due += frame.as_bytes().len();
+            }
+            if due == 0 && wait.is_none() {
+                return Err("the feed produced a malformed frame".to_owned());
+            }
+            self.hand_over(&rest[..due])?;
+            rest = &rest[due..];
+            if let Some(wait) = wait.filter(|_| !self.job.cancel.load(Relaxed)) {
+                std::thread::park_timeout(wait.min(Duration::from_millis(50)));
+            } else if self.job.cancel.load(Relaxed) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a condition on how many hand-overs the engine and how many frames the slowest reader is behind.
+    fn wait_until(&self, good: impl Fn(u64, u64) -> bool) -> Result<(), String> {
+        let progress = self.engine.progress();
+        let mut moved = Instant::now();
+        let mut before = (u64::MAX, u64::MAX);
+        loop {
+            if !progress.running.load(Relaxed) {
+                return Err("the engine has stopped".to_owned());
+            }
+            let behind = self.sent.saturating_sub(taken(&progress.fed, self.fed_before));
+            let lag = progress.star_lag.load(Relaxed);
+            if good(behind, lag) || self.job.cancel.load(Relaxed) {
+                return Ok(());
+            }
+            if (behind, lag) != before {
+                (moved, before) = (Instant::now(), (behind, lag));
+            } else if moved.elapsed() > READER_PATIENCE {
+                tracing::warn!(lag, "a reader of the star does not move; the replay goes on without it");
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_micros(200));
+        }
+    }
+}
+
+/// Hand-overs the engine took since the feed began. Other feeds count too, which only makes this one more patient.
+fn taken(fed: &AtomicU64, before: u64) -> u64 {
+    fed.load(Relaxed).saturating_sub(before)
+}
+
+struct Clock {
+    started: Instant,
+    first_ns: u64,
+}
+
+impl Clock {
+    /// How long before its time an event is, if it is.
+    #[allow(clippy::cast_precision_loss)]
+    fn early(&self, ts_ns: u64, times: f64, now: Instant) -> Option<Duration> {
+        let after = ts_ns.saturating_sub(self.first_ns) as f64 / 1e9 / times;
+        let due = Duration::try_from_secs_f64(after).unwrap_or(Duration::MAX);
+        due.checked_sub(now - self.started).filter(|early| !early.is_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pace_is_max_or_a_positive_number() {
+        assert_eq!("max".parse(), Ok(Pace::Max));
+        assert_eq!("2.5".parse(), Ok(Pace::Times(2.5)));
+        for text in ["0", "-1", "NaN", "inf", "fast", ""] {
+            assert!(text.parse::<Pace>().unwrap_err().contains("neither 'max'"), "{text}");
+        }
+    }
+
+    #[test]
+    fn events_are_due_by_the_recordings_clock() {
+        let started = Instant::now();
+        let clock = Clock { started, first_ns: 1_000 };
+        let second = Duration::from_secs(1);
+        assert_eq!(clock.early(1_000 + 4_000_000_000, 2.0, started), Some(2 * second));
+        assert_eq!(clock.early(1_000 + 4_000_000_000, 2.0, started + 2 * second), None);
+        assert_eq!(clock.early(0, 1.0, started), None);
+    }
+}

@@ -1,0 +1,188 @@
+//! `nautilus doctor`: what this machine offers, what is missing and how to get it.
+
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use nautilus_messages::EngineName;
+use nautilus_service::Config;
+use nautilus_service::config::Transport;
+use serde::Serialize;
+
+/// How a finding is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    /// There and usable.
+    Ok,
+    /// Not there, and not needed by this configuration.
+    Optional,
+    /// Needed and not there.
+    Missing,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: String,
+    verdict: Verdict,
+    found: String,
+    /// What to do, when something is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+}
+
+impl Finding {
+    fn ok(what: &str, found: impl Into<String>) -> Self {
+        Self { what: what.into(), verdict: Verdict::Ok, found: found.into(), advice: None }
+    }
+
+    fn lacking(what: &str, verdict: Verdict, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { what: what.into(), verdict, found: found.into(), advice: Some(advice.into()) }
+    }
+}
+
+/// Prints every finding; fails when something that this configuration needs is missing.
+pub(crate) fn run(config: &Config, json: bool) -> ExitCode {
+    let mut findings = machine();
+    findings.extend(EngineName::ALL.map(|name| port(config, name)));
+    findings.push(bus("market data bus", config.bus.market_data.transport, &config.bus.market_data.url));
+    findings.push(bus("engine logic bus", config.bus.engine_logic.transport, &config.bus.engine_logic.url));
+    findings.push(store(&config.store.url));
+    findings.push(program(
+        "redis-server",
+        "--version",
+        "needed only for Redis buses and for the tests",
+        "redis-server",
+    ));
+    findings.push(program("psql", "--version", "needed only for PostgreSQL and for the tests", "postgresql"));
+    if json {
+        println!("{}", serde_json::json!({ "findings": findings }));
+    } else {
+        print_table(&findings);
+    }
+    let missing = findings.iter().any(|finding| finding.verdict == Verdict::Missing);
+    ExitCode::from(if missing { 69 } else { 0 })
+}
+
+fn print_table(findings: &[Finding]) {
+    for Finding { what, verdict, found, advice } in findings {
+        let mark = match verdict {
+            Verdict::Ok => "ok      ",
+            Verdict::Optional => "optional",
+            Verdict::Missing => "MISSING ",
+        };
+        println!("{mark}  {what:<20} {found}");
+        if let Some(advice) = advice {
+            println!("{:31}{advice}", "");
+        }
+    }
+}
+
+fn machine() -> Vec<Finding> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    vec![
+        Finding::ok("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+        Finding::ok(
+            "processor",
+            proc_field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown model".into()),
+        ),
+        Finding::ok("cores", cores.to_string()),
+        Finding::ok("memory", proc_field("/proc/meminfo", "MemTotal").unwrap_or_else(|| "unknown".into())),
+        Finding::ok("vector instructions", vector_instructions()),
+    ]
+}
+
+fn proc_field(file: &str, field: &str) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(field))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn vector_instructions() -> String {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let features = [
+            ("AVX2", std::is_x86_feature_detected!("avx2")),
+            ("FMA", std::is_x86_feature_detected!("fma")),
+            ("AVX-512F", std::is_x86_feature_detected!("avx512f")),
+            ("AVX-512 VNNI", std::is_x86_feature_detected!("avx512vnni")),
+        ];
+        let there: Vec<_> = features.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
+        if there.is_empty() { "SSE2 only".into() } else { there.join(", ") }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        "not probed on this architecture".into()
+    }
+}
+
+fn port(config: &Config, name: EngineName) -> Finding {
+    let address = config.services.listen(name);
+    let what = format!("port of {name}");
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::ok(&what, format!("{address} is free")),
+        Err(error) => Finding::lacking(
+            &what,
+            Verdict::Missing,
+            format!("{address}: {error}"),
+            format!("stop what holds it, or set services.{name}.listen"),
+        ),
+    }
+}
+
+fn bus(what: &str, transport: Transport, url: &str) -> Finding {
+    if transport == Transport::Local {
+        return Finding::ok(what, "local, inside this process");
+    }
+    let shown = nautilus_service::config::mask_url(url);
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host).split('/').next().unwrap_or_default();
+    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:6379") };
+    if answers(&host) {
+        return Finding::ok(what, format!("{shown} answers"));
+    }
+    let advice = format!(
+        "start one: redis-server --port {} --appendonly yes",
+        host.rsplit(':').next().unwrap_or("6379")
+    );
+    Finding::lacking(what, Verdict::Missing, format!("{shown} does not answer"), advice)
+}
+
+fn answers(host: &str) -> bool {
+    let Ok(mut addresses) = host.to_socket_addrs() else { return false };
+    addresses.any(|address| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
+}
+
+fn store(url: &str) -> Finding {
+    let shown = nautilus_service::config::mask_url(url);
+    let Some(file) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) else {
+        return Finding::ok("store", format!("{shown} (connected when the platform starts)"));
+    };
+    let folder =
+        Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    match std::fs::metadata(existing).map(|metadata| metadata.permissions().readonly()) {
+        Ok(false) => Finding::ok("store", format!("{shown} (embedded SQLite)")),
+        _ => Finding::lacking(
+            "store",
+            Verdict::Missing,
+            format!("{} cannot be written", existing.display()),
+            "set store.url to a folder you may write to",
+        ),
+    }
+}
+
+fn program(name: &str, version: &str, purpose: &str, package: &str) -> Finding {
+    match Command::new(name).arg(version).output() {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            Finding::ok(name, text.lines().next().unwrap_or_default().trim().to_owned())
+        }
+        _ => {
+            let get = format!("apt-get install {package} (Debian, Ubuntu) or brew install {package} (macOS)");
+            Finding::lacking(name, Verdict::Optional, format!("not found; {purpose}"), get)
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `nautilus replay`: one recording through all engines, with a progress bar and a summary.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use nautilus_marketdata::{FeedState, Job, Pace};
+use nautilus_service::server::interrupted;
+use nautilus_service::{Config, StartError};
+
+use crate::platform::Engines;
+use crate::summary;
+
+/// How long readers may take to catch up with the hub once the file is at its end.
+const CATCH_UP: Duration = Duration::from_secs(60);
+const EXIT_DATA: u8 = 65;
+
+/// Replays `file`; with `keep` the engines stay up until Ctrl-C.
+pub(crate) async fn run(config: Config, file: &Path, pace: Pace, keep: bool) -> Result<ExitCode, StartError> {
+    let engines = Engines::start(config).await?;
+    if keep {
+        engines.print_urls();
+    }
+    let start = Instant::now();
+    let job = match engines.marketdata.feeds.replay(file.to_owned(), pace).await {
+        Ok(job) => job,
+        Err(problem) => {
+            engines.stop().await;
+            return Err(StartError::File { path: file.to_owned(), reason: problem.detail().to_owned() });
+        }
+    };
+    let interrupt = tokio::spawn(interrupted());
+    let state = follow(&job, interrupt).await;
+    let complete = caught_up(&engines).await && store_caught_up(&engines).await;
+    summary::print(&engines, &job, start.elapsed()).await;
+    let code = report(&job, state, complete);
+    if keep && state == FeedState::Finished {
+        println!("\nThe engines stay up; Ctrl-C stops.");
+        return Ok(engines.serve().await);
+    }
+    engines.stop().await;
+    Ok(code)
+}
+
+/// Draws the progress until the feed ends. Ctrl-C ends the feed early, a second one the process.
+async fn follow(job: &Arc<Job>, mut interrupt: tokio::task::JoinHandle<()>) -> FeedState {
+    let bar = progress_bar(job);
+    let mut asked = false;
+    loop {
+        let (state, progress, _) = job.status();
+        bar.set_position(progress.done_bytes);
+        bar.set_message(format!("{} records  {}", progress.records, progress.ts_event));
+        if state != FeedState::Running {
+            bar.finish();
+            return state;
+        }
+        tokio::select! {
+            _ = &mut interrupt, if !asked => {
+                asked = true;
+                job.cancel();
+                tokio::spawn(async {
+                    interrupted().await;
+                    std::process::exit(130);
+                });
+            }
+            () = tokio::time::sleep(Duration::from_millis(20)) => {}
+        }
+    }
+}
+
+fn progress_bar(job: &Job) -> ProgressBar {
+    let total = job.status().1.total_bytes.unwrap_or(0);
+    let style = "{spinner} {bar:40} {percent:>3}%  {msg}  {elapsed}";
+    let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(total).with_style(style)
+}
+
+/// Waits until vpin has read everything that marketdata published.
+async fn caught_up(engines: &Engines) -> bool {
+    let deadline = Instant::now() + CATCH_UP;
+    loop {
+        let published = engines.marketdata.engine.progress().star_published.load(Relaxed);
+        if engines.vpin.engine.progress().star_read.load(Relaxed) >= published {
+            // What was read is stepped and shown once a request behind it is answered.
+            return engines.vpin.engine.inspect(|_| ()).await.is_ok();
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn store_caught_up(engines: &Engines) -> bool {
+    let flushed = [engines.marketdata.store.flush(CATCH_UP).await, engines.vpin.store.flush(CATCH_UP).await];
+    flushed.iter().all(Result::is_ok)
+}
+
+fn report(job: &Job, state: FeedState, complete: bool) -> ExitCode {
+    match (state, job.status().2) {
+        (FeedState::Failed, reason) => {
+            eprintln!("error: the replay ended early: {}", reason.unwrap_or_default());
+            ExitCode::from(EXIT_DATA)
+        }
+        (FeedState::Cancelled, _) => {
+            println!("The replay was stopped before its end.");
+            ExitCode::SUCCESS
+        }
+        _ if !complete => {
+            eprintln!("error: the engines or the store did not catch up within {} s", CATCH_UP.as_secs());
+            ExitCode::from(75)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}

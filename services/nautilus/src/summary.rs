@@ -1,0 +1,82 @@
+//! The table at the end of a replay: what each instrument came to, and how fast it went.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use nautilus_engine::Engine;
+use nautilus_engine_marketdata::InstrumentView;
+use nautilus_marketdata::Job;
+use nautilus_messages::mesh::Classification;
+
+use crate::platform::Engines;
+
+/// Instruments shown; the rest is counted.
+const ROWS_MAX: usize = 20;
+
+/// Prints the table.
+pub(crate) async fn print(engines: &Engines, job: &Job, elapsed: Duration) {
+    let (_, progress, _) = job.status();
+    let views = engines.marketdata.engine.views().page(None, usize::MAX);
+    println!();
+    println!(
+        "{:<16}{:>10}{:>14}{:>16}{:>14}{:>14}{:>9}{:>9}  {:<8}{:>8}",
+        "instrument", "trades", "volume", "vwap", "best bid", "best ask", "levels", "orders", "state", "VPIN"
+    );
+    for (_, view) in views.iter().take(ROWS_MAX) {
+        print_row(engines, view);
+    }
+    if views.len() > ROWS_MAX {
+        println!("… and {} more; GET /v1/instruments lists all", views.len() - ROWS_MAX);
+    }
+    println!();
+    let simulated = if job.description.simulated { " (SIMULATED)" } else { "" };
+    println!(
+        "source       {}{simulated}, {} {}",
+        job.description.name, job.description.kind, job.description.schema
+    );
+    println!("records      {} ({} of kinds that carry no market data)", progress.records, progress.skipped);
+    let star = engines.marketdata.engine.progress();
+    let missed = engines.vpin.engine.progress().star_lost.load(Relaxed);
+    println!("star         {} frames, {missed} missed by readers", star.star_published.load(Relaxed));
+    let (market, vpin) = (engines.marketdata.store.health(), engines.vpin.store.health());
+    println!("store        {} rows", market.written_rows + vpin.written_rows);
+    let digests = (
+        engines.marketdata.engine.inspect(Engine::digest).await,
+        engines.vpin.engine.inspect(Engine::digest).await,
+    );
+    if let (Ok(marketdata), Ok(vpin)) = digests {
+        println!("digests      marketdata {marketdata:016x}, vpin {vpin:016x}");
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let rate = progress.records as f64 / elapsed.as_secs_f64();
+    println!("time         {:.3} s, {rate:.0} records a second", elapsed.as_secs_f64());
+}
+
+fn print_row(engines: &Engines, view: &InstrumentView) {
+    let dash = || "-".to_owned();
+    let stats = view.statistics.as_ref();
+    let best = |levels: &[nautilus_engine_marketdata::BookLevel]| {
+        levels.first().map_or_else(dash, |level| format!("{} x {}", level.price, level.quantity))
+    };
+    let (bids, asks) = (&view.book.bid_totals, &view.book.ask_totals);
+    let vpin = engines.vpin.engine.views().get(view.instrument.symbol);
+    let vpin = vpin.and_then(|view| {
+        let primary = view.primary().vpin.map(|vpin| (view.configuration.classification, vpin));
+        primary.or_else(|| {
+            view.lane(Classification::Aggressor).vpin.map(|vpin| (Classification::Aggressor, vpin))
+        })
+    });
+    println!(
+        "{:<16}{:>10}{:>14}{:>16}{:>14}{:>14}{:>9}{:>9}  {:<8}{:>8}",
+        view.instrument.symbol,
+        stats.map_or(0, |stats| stats.trades),
+        stats.map_or_else(dash, |stats| stats.volume.to_string()),
+        stats.map_or_else(dash, |stats| format!("{:.4}", stats.vwap.to_f64())),
+        best(&view.book.bids),
+        best(&view.book.asks),
+        format!("{}/{}", bids.levels, asks.levels),
+        bids.orders + asks.orders,
+        format!("{:?}", view.state).to_lowercase(),
+        vpin.map_or_else(dash, |(_, vpin)| format!("{vpin:.4}")),
+    );
+}

@@ -1,0 +1,80 @@
+//! `cargo xtask test`: runs every test of the workspace with a PostgreSQL server of its own. Tests start their
+//! redis servers themselves. Nothing that this did not start is stopped or touched.
+
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nautilus_testkit::PostgresServer;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{cargo, code_of, install, root};
+
+/// Runs the tests and returns their exit code.
+pub(crate) fn run(arguments: &[String]) -> Result<u8> {
+    install::servers()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // From here on a signal ends the tests and not this process, so that the server is stopped on drop.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let postgres = PostgresServer::start();
+        eprintln!("PostgreSQL for the tests: {}", postgres.url());
+        let mut tests = start(arguments, postgres.url())?;
+        tokio::select! {
+            code = finished(&mut tests) => code,
+            // The terminal sends it to the tests as well.
+            _ = interrupt.recv() => finished(&mut tests).await.map(|_| 130),
+            _ = terminate.recv() => {
+                tests.kill()?;
+                finished(&mut tests).await.map(|_| 143)
+            }
+        }
+    })
+}
+
+fn start(arguments: &[String], postgres_url: &str) -> Result<Child> {
+    Command::new(cargo())
+        .current_dir(root())
+        .args(["test", "--locked"])
+        .args(selection(arguments))
+        .args(arguments)
+        .env(PostgresServer::URL_VARIABLE, postgres_url)
+        .spawn()
+        .context("cargo does not run")
+}
+
+async fn finished(tests: &mut Child) -> Result<u8> {
+    loop {
+        if let Some(status) = tests.try_wait()? {
+            return Ok(code_of(status));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Everything, unless the arguments name packages.
+fn selection(arguments: &[String]) -> Option<&'static str> {
+    let mut before_dashes = arguments.iter().take_while(|argument| *argument != "--");
+    let names = before_dashes.any(|argument| argument == "-p" || argument.starts_with("--package"));
+    (!names).then_some("--workspace")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_workspace_is_tested_unless_packages_are_named() {
+        for (line, expected) in [
+            ("", Some("--workspace")),
+            ("bars", Some("--workspace")),
+            ("-p nautilus-store", None),
+            ("--package=nautilus-store", None),
+            ("-- -p", Some("--workspace")),
+        ] {
+            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(selection(&arguments), expected, "{line}");
+        }
+    }
+}
