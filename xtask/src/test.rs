@@ -1,6 +1,9 @@
 //! `cargo xtask test`: runs every test of the workspace with a PostgreSQL server of its own. Tests start their
 //! redis servers themselves. Nothing that this did not start is stopped or touched.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -20,7 +23,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         let mut terminate = signal(SignalKind::terminate())?;
         let postgres = PostgresServer::start();
         eprintln!("PostgreSQL for the tests: {}", postgres.url());
-        let mut tests = start(arguments, postgres.url())?;
+        // Tests that a signal ends leave their temporary files behind: all of them lie in here.
+        let folder = tempfile::Builder::new().prefix("nautilus-test-").tempdir()?;
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+        let mut tests = start(arguments, postgres.url(), folder.path())?;
         tokio::select! {
             code = finished(&mut tests) => code,
             // The terminal sends it to the tests as well.
@@ -33,13 +39,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
     })
 }
 
-fn start(arguments: &[String], postgres_url: &str) -> Result<Child> {
+fn start(arguments: &[String], postgres_url: &str, temporary: &Path) -> Result<Child> {
     Command::new(cargo())
         .current_dir(root())
         .args(["test", "--locked"])
         .args(selection(arguments))
         .args(arguments)
         .env(PostgresServer::URL_VARIABLE, postgres_url)
+        .env("TMPDIR", temporary)
         .spawn()
         .context("cargo does not run")
 }

@@ -68,7 +68,8 @@ pub struct RedisStar {
     pub url: RedisUrl,
     /// Frames retained in this process's ring, rounded up to a power of two. Default 65,536.
     pub capacity: usize,
-    /// Entries kept in the stream, approximately; an entry holds up to `batch_frames` frames. Default 10,000.
+    /// Entries kept in the stream, approximately; an entry holds up to `batch_frames` frames. Default
+    /// 10,000, which is some 160 MB of Redis memory when every entry is full.
     pub max_len: usize,
     /// Frames in one stream entry, at most. Default 256; 1 publishes every frame on its own.
     pub batch_frames: usize,

@@ -4,6 +4,7 @@
 //! `-LOADING`, a closed socket, silence): the command is tried again on a fresh connection. It knows nothing of
 //! what the streams hold.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -32,13 +33,20 @@ impl Drop for TaskHandle {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Link {
     client: Client,
     url: RedisUrl,
     response_timeout: Duration,
     runtime: Handle,
     reconnects: Counter,
+}
+
+/// Without the client, which knows the password.
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Link {

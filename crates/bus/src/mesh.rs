@@ -395,6 +395,7 @@ impl MeshConsumer {
     }
 
     /// The message was processed: it does not come again.
+    #[allow(clippy::needless_pass_by_value)] // A delivery is settled once: it is taken away.
     pub fn ack(&mut self, delivery: Delivery) {
         self.inlet.settle(Settled { key: delivery.key, dead: None });
     }
@@ -424,6 +425,16 @@ impl MeshConsumer {
     #[must_use]
     pub fn duplicates(&self) -> u64 {
         self.duplicates
+    }
+
+    /// Messages that the transport is known to have lost before this consumer could process them: trimmed from their
+    /// stream because it was at its bound. Zero in a local mesh, which makes publishers wait instead.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        match &self.inlet {
+            Inlet::Local(_) => 0,
+            Inlet::Redis(inlet) => inlet.lost(),
+        }
     }
 
     /// Waits until the transport has every acknowledgement and dead letter given so far; false when that takes

@@ -5,7 +5,8 @@
 //! other instances left behind; its settling task acknowledges in batches after the engine's step. What engines
 //! may rely on is decided in [`crate::mesh`]; here it is carried out.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,7 @@ impl RedisTransport {
             room: Doorbell::new(),
             settling: Doorbell::new(),
             unsettled: watch::Sender::new(0),
+            lost: AtomicU64::new(0),
             inbox: self.config.limits.inbox.max(1),
         });
         let reader = Reader {
@@ -258,6 +260,7 @@ struct InletShared {
     /// Rung when the settling task has work.
     settling: Arc<Doorbell>,
     unsettled: watch::Sender<usize>,
+    lost: AtomicU64,
     inbox: usize,
 }
 
@@ -306,6 +309,10 @@ impl RedisInlet {
 
     pub(crate) fn settle(&mut self, settled: Settled) {
         self.shared.settle(settled);
+    }
+
+    pub(crate) fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
     }
 
     pub(crate) fn attach(&mut self, bell: Arc<Doorbell>) {
@@ -391,16 +398,24 @@ impl Reader {
         // Streams whose own pending entries are still to be read, with the id after which they go on.
         let mut leftovers: Vec<(MessageType, String)> = Vec::new();
         let mut claimed = Instant::now();
+        // After an absence or a stall the stream may have been trimmed past this engine's place.
+        let mut unsure = true;
         loop {
             if session.connections() == 0 || session.connections() != seen {
                 if !self.make_groups(&mut session).await {
                     continue;
                 }
-                seen = session.connections();
+                (seen, unsure) = (session.connections(), true);
                 leftovers = self.types.iter().map(|kind| (*kind, "0".to_owned())).collect();
             }
             if self.shared.room_left() == 0 {
                 self.shared.room.wait_async(IDLE).await;
+                unsure = true;
+            } else if unsure {
+                unsure = false;
+                for kind in &self.types {
+                    self.look_for_trimmed(&mut session, *kind).await;
+                }
             } else if let Some((kind, after)) = leftovers.last_mut() {
                 match self.read_leftovers(&mut session, *kind, after).await {
                     Some(Some(last)) => *after = last,
@@ -466,12 +481,49 @@ impl Reader {
             let next = parts.next().and_then(text).unwrap_or_else(|| "0-0".to_owned());
             let list = parts.next().map(entries).unwrap_or_default();
             if let Some(Value::Array(deleted)) = parts.next() {
-                self.lost.increment(deleted.len() as u64);
+                self.count_lost(kind, deleted.len() as u64);
             }
             if self.recover(session, kind, list).await.is_none() || next == "0-0" {
                 return;
             }
             from = next;
+        }
+    }
+
+    /// Notes what was trimmed before this engine got it: its place in the stream is before the oldest entry.
+    async fn look_for_trimmed(&self, session: &mut Session, kind: MessageType) -> Option<()> {
+        let mut query = redis::pipe();
+        query.cmd("XINFO").arg("STREAM").arg(stream_key(kind));
+        query.cmd("XINFO").arg("GROUPS").arg(stream_key(kind));
+        let mut replies = session.query(&query).await?;
+        let (groups, mut stream) = (replies.pop()?, named(replies.pop()?));
+        let Value::Array(groups) = groups else { return Some(()) };
+        let named_ours = |group: &BTreeMap<String, Value>| {
+            group.get("name").cloned().and_then(text).as_deref() == Some(self.group)
+        };
+        let Some(mut group) = groups.into_iter().map(named).find(named_ours) else { return Some(()) };
+        let first = stream.remove("first-entry").map(|entry| entries(Value::Array(vec![entry])));
+        let first = first.and_then(|list| parse_id(&list.first()?.id));
+        let delivered = group.remove("last-delivered-id").and_then(text).and_then(|id| parse_id(&id));
+        // Redis before 7 does not count; a group that never read has lost nothing it was promised.
+        let count = |map: &mut BTreeMap<String, Value>, name| text(map.remove(name)?)?.parse::<u64>().ok();
+        let added = count(&mut stream, "entries-added");
+        let (length, read) = (count(&mut stream, "length"), count(&mut group, "entries-read"));
+        if let (Some(added), Some(length), Some(read), true) = (added, length, read, delivered < first) {
+            self.count_lost(kind, added.saturating_sub(length).saturating_sub(read));
+        }
+        Some(())
+    }
+
+    fn count_lost(&self, kind: MessageType, count: u64) {
+        if count > 0 {
+            self.lost.increment(count);
+            self.shared.lost.fetch_add(count, Ordering::Relaxed);
+            tracing::error!(
+                count,
+                kind = kind.as_str(),
+                "messages were trimmed from their stream unprocessed"
+            );
         }
     }
 
@@ -484,7 +536,7 @@ impl Reader {
         let counts = session.query(&query).await?.pop().map(delivery_counts).unwrap_or_default();
         for entry in list {
             let attempt = counts.iter().find(|(id, _)| *id == entry.id).map_or(1, |(_, count)| *count);
-            self.accept(kind, entry, attempt, true);
+            self.accept(kind, &entry, attempt, true);
         }
         self.shared.ring_engine();
         Some(())
@@ -506,14 +558,14 @@ impl Reader {
         for (key, list) in replies.pop().map(streams).unwrap_or_default() {
             let Some(kind) = self.types.iter().find(|kind| stream_key(**kind) == key) else { continue };
             for entry in list {
-                self.accept(*kind, entry, 1, false);
+                self.accept(*kind, &entry, 1, false);
             }
         }
         self.shared.ring_engine();
     }
 
     /// Decodes an entry into the inbox; what is no message goes straight to the dead letters.
-    fn accept(&self, message_type: MessageType, entry: StreamEntry, attempt: u32, recovered: bool) {
+    fn accept(&self, message_type: MessageType, entry: &StreamEntry, attempt: u32, recovered: bool) {
         let Some(id) = parse_id(&entry.id) else { return };
         let key = EntryKey { message_type, id };
         let mut state = self.shared.state();
@@ -522,11 +574,7 @@ impl Reader {
         }
         if entry.fields.is_none() {
             drop(state);
-            self.lost.increment(1);
-            tracing::error!(
-                id = entry.id,
-                "a pending message was trimmed from its stream before it was processed"
-            );
+            self.count_lost(message_type, 1);
             return self.shared.settle(Settled { key, dead: None });
         }
         let bytes = entry.field("m").unwrap_or_default();
@@ -548,6 +596,13 @@ impl Reader {
             }
         }
     }
+}
+
+/// The reply of an XINFO: values by name.
+fn named(reply: Value) -> BTreeMap<String, Value> {
+    let Value::Array(flat) = reply else { return BTreeMap::new() };
+    let mut flat = flat.into_iter();
+    std::iter::from_fn(|| Some((text(flat.next()?)?, flat.next()?))).collect()
 }
 
 fn parse_id(id: &str) -> Option<(u64, u64)> {

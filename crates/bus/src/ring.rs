@@ -137,7 +137,7 @@ impl Ring {
         let cursor = Arc::new(Cursor { position: AtomicU64::new(0), bell: Mutex::default() });
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&cursor));
         self.registrations.fetch_add(1, Ordering::Release);
-        RingReader { ring: Arc::clone(self), cursor, next: 0 }
+        RingReader { ring: Arc::clone(self), cursor, next: 0, reports: true }
     }
 
     #[inline]
@@ -253,6 +253,8 @@ pub(crate) struct RingReader {
     ring: Arc<Ring>,
     cursor: Arc<Cursor>,
     next: u64,
+    /// Whether every read counts at once for the writer's view of the lag.
+    reports: bool,
 }
 
 impl RingReader {
@@ -359,7 +361,20 @@ impl RingReader {
     #[inline]
     fn advance_to(&mut self, position: u64) {
         self.next = position;
-        self.cursor.position.store(position, Ordering::Release);
+        if self.reports {
+            self.report();
+        }
+    }
+
+    /// From now on what is read counts for the lag only once [`Self::report`] is called.
+    pub(crate) fn report_by_hand(&mut self) {
+        self.reports = false;
+    }
+
+    /// Everything read so far is dealt with.
+    #[inline]
+    pub(crate) fn report(&self) {
+        self.cursor.position.store(self.next, Ordering::Release);
     }
 }
 

@@ -74,6 +74,13 @@ impl Snapshots {
         self.state().newest.retain(|instrument, _| keep(*instrument));
     }
 
+    /// Moves the position of an instrument's snapshot.
+    pub(crate) fn shift(&self, instrument: InstrumentId, by: u64) {
+        if let Some(snapshot) = self.state().newest.get_mut(&instrument) {
+            snapshot.position = snapshot.position.saturating_add(by);
+        }
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -292,13 +292,15 @@ impl StarReader {
         self.ring.age_ns().map(Duration::from_nanos)
     }
 
-    /// The hub's epoch of the frame that comes next; zero where the hub is in this process or unknown yet. When
-    /// it changes the hub has restarted and its sequence numbers may begin anew.
+    /// The hub's epoch of what was read last; zero where the hub is in this process or unknown yet. When it
+    /// changes the hub has restarted and its sequence numbers may begin anew.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         match &self.source {
             Source::Local(_) => 0,
-            Source::Redis(star) => star.inbound().map_or(0, |inbound| inbound.epoch_at(self.position())),
+            Source::Redis(star) => {
+                star.inbound().map_or(0, |inbound| inbound.epoch_at(self.position().saturating_sub(1)))
+            }
         }
     }
 

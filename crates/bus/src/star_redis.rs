@@ -62,6 +62,7 @@ impl Pump {
 
     pub(crate) async fn run(mut self, config: RedisStar, link: Link, health: HealthPart) {
         let mut session = Session::new(link, health);
+        self.reader.report_by_hand();
         // Snapshots of the hub's former life would make readers ignore this one's frames.
         while !session.exec(redis::pipe().del(SNAPSHOTS)).await {}
         let mut seen = session.connections();
@@ -75,6 +76,7 @@ impl Pump {
             let batch = self.batch(&config);
             if !batch.is_empty() {
                 while !session.exec(&batch).await {}
+                self.reader.report();
                 rest = Instant::now();
             } else if rest.elapsed() >= IDLE {
                 session.exec(redis::pipe().ping()).await;
@@ -250,7 +252,8 @@ impl Feeder {
             return;
         };
         if epoch < self.epoch {
-            return; // A hub that has been replaced.
+            self.garbage.increment(1); // A hub that has been replaced and does not know it.
+            return;
         }
         if epoch > self.epoch {
             self.begin_epoch(epoch);
@@ -288,6 +291,9 @@ impl Feeder {
         self.epochs.begin(self.base, epoch);
         self.snapshot_epochs.retain(|_, of| *of >= epoch);
         self.snapshots.retain(|instrument| self.snapshot_epochs.contains_key(&instrument));
+        for (instrument, _) in self.snapshot_epochs.iter().filter(|(_, of)| **of == epoch) {
+            self.snapshots.shift(*instrument, self.base);
+        }
     }
 
     /// Redis retains what this process has not read, so its own readers get time; but not for ever.
@@ -353,11 +359,9 @@ impl Feeder {
             return;
         }
         snapshot.instrument = instrument;
-        snapshot.position = self
-            .epochs
-            .start_of(epoch)
-            .and_then(|start| start.checked_add(snapshot.position))
-            .unwrap_or_else(|| self.writer.position());
+        // Of an epoch whose frames have not come yet: `begin_epoch` will add where it begins.
+        let start = self.epochs.start_of(epoch).unwrap_or(0);
+        snapshot.position = snapshot.position.saturating_add(start);
         if self.snapshots.replace(snapshot) {
             self.snapshot_epochs.insert(instrument, epoch);
         } else {

@@ -12,7 +12,7 @@ pub use write::{Written, write_dbn};
 use std::io::{self, Read as _};
 
 use dbn::decode::dbn::fsm::{DbnFsm, ProcessResult};
-use dbn::{Metadata, Schema, VersionUpgradePolicy};
+use dbn::{Metadata, RecordRef, Schema, VersionUpgradePolicy};
 use nautilus_messages::frame::SHORT_LEN;
 
 use crate::feed::Ending;
@@ -66,12 +66,9 @@ impl DbnFeed {
 
     fn decode(&mut self, enough: usize, out: &mut Vec<u8>) -> Result<Read, FeedError> {
         while out.len() < enough {
-            if !self.bytes.fsm.has_buffered_record() && !self.bytes.next_batch()? {
-                return Ok(Read::End);
-            }
-            if let Some(record) = self.bytes.fsm.next_buffered_record() {
-                self.bytes.read += 1;
-                self.translator.translate(record, out)?;
+            match self.bytes.next()? {
+                Some(record) => self.translator.translate(record, out)?,
+                None => return Ok(Read::End),
             }
         }
         Ok(Read::Frames)
@@ -155,18 +152,27 @@ impl Records {
             .map_err(|error| self.corrupt(error.to_string()))
     }
 
-    /// Decodes the next batch of records; false at the end of the file.
-    fn next_batch(&mut self) -> Result<bool, FeedError> {
+    /// Decodes the next record; none at the end of the file.
+    ///
+    /// Every record is a multiple of eight bytes long. The decoder does not insist on it and would read the next
+    /// record out of alignment, so it is checked here first, and records are taken one by one.
+    #[inline]
+    fn next(&mut self) -> Result<Option<RecordRef<'_>>, FeedError> {
         loop {
-            match self.fsm.process_batch() {
-                ProcessResult::Record(_) => return Ok(true),
+            if self.fsm.data().first().is_some_and(|words| words % 2 == 1) {
+                return Err(self.corrupt("its length is no multiple of 8 bytes".into()));
+            }
+            match self.fsm.process() {
+                ProcessResult::Record(()) => break,
                 ProcessResult::ReadMore(_) if self.fill()? > 0 => {}
-                ProcessResult::ReadMore(_) if self.fsm.data().is_empty() => return Ok(false),
+                ProcessResult::ReadMore(_) if self.fsm.data().is_empty() => return Ok(None),
                 ProcessResult::ReadMore(_) => return Err(self.truncated()),
                 ProcessResult::Err(error) => return Err(self.corrupt(error.to_string())),
                 ProcessResult::Metadata(_) => return Err(self.corrupt("a second header stands here".into())),
             }
         }
+        self.read += 1;
+        Ok(self.fsm.last_record())
     }
 
     /// Reads more bytes; zero at the end of the file.

@@ -4,7 +4,6 @@
 //! if it ran alone.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use nautilus_bus::{BusError, Mesh, MeshLimits, RedisMesh, RedisStar, Star};
@@ -39,14 +38,9 @@ pub enum StartError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A file the service needs is not usable.
-    #[error("{path}: {reason}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A file is not usable.
+    #[error("{0}")]
+    File(String),
     /// The system refused a thread or a socket option.
     #[error("the system refused a resource: {0}")]
     System(#[from] std::io::Error),
@@ -58,7 +52,7 @@ impl StartError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => crate::config::EXIT_USAGE,
-            Self::File { .. } => 66,
+            Self::File(_) => 66,
             Self::Listen { .. } | Self::Bus(_) | Self::Store(_) | Self::System(_) => 69,
         }
     }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use nautilus_engine_marketdata::{Command, Marketdata as MarketdataEngine};
 use nautilus_feeds::{Feed, FeedDescription, FileFeed, Progress, Read, Registry};
-use nautilus_messages::frame::Frames;
-use nautilus_service::{EngineHandle, Problem};
+use nautilus_messages::frame::{Frames, flags, header_mut};
+use nautilus_service::{EngineHandle, Problem, wall_clock};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,6 +22,8 @@ const BATCH_FRAMES: usize = 512;
 const OUTSTANDING_MAX: u64 = 8;
 /// How long a feed waits for a reader of the star that does not move before it goes on without it.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
+/// How soon a waiting feed notices that it is to stop.
+const CANCEL_NOTICE: Duration = Duration::from_millis(50);
 /// Feeds running at the same time, and finished ones that are remembered.
 const RUNNING_MAX: usize = 8;
 const REMEMBERED_MAX: usize = 64;
@@ -33,6 +35,8 @@ pub enum Pace {
     Max,
     /// So many times as fast as it was recorded.
     Times(f64),
+    /// When the wall clock reaches an event's time; what is past already, at once, marked as a replay.
+    Live,
 }
 
 impl std::str::FromStr for Pace {
@@ -52,6 +56,7 @@ impl std::fmt::Display for Pace {
         match self {
             Self::Max => f.write_str("max"),
             Self::Times(times) => write!(f, "{times}"),
+            Self::Live => f.write_str("live"),
         }
     }
 }
@@ -148,6 +153,12 @@ impl FeedManager {
         let opened =
             opened.map_err(|_| Problem::unprocessable("unreadable_file", "the file could not be read"))?;
         let feed = opened.map_err(|error| Problem::unprocessable("unreadable_file", error.to_string()))?;
+        // A session that is replayed again starts anew instead of adding up.
+        for symbol in &feed.description().symbols {
+            if self.engine.views().get(*symbol).is_some() {
+                self.engine.command(Command::Reset { instrument: Some(*symbol) }).await?;
+            }
+        }
         self.start(feed, pace)
     }
 
@@ -242,7 +253,15 @@ impl Runner {
             // What was read before an error is good and goes in.
             match self.job.pace {
                 Pace::Max => self.hand_over(&frames)?,
-                Pace::Times(times) => self.hand_over_paced(&frames, times, &mut clock)?,
+                Pace::Times(times) => {
+                    let clock = clock.get_or_insert_with(|| Clock::recorded(&frames, times));
+                    self.hand_over_paced(&frames, clock)?;
+                }
+                Pace::Live => {
+                    let clock = clock.get_or_insert_with(Clock::live);
+                    mark_past(&mut frames, clock.first_ns);
+                    self.hand_over_paced(&frames, clock)?;
+                }
             }
             self.job.set_progress(feed.progress());
             match read? {
@@ -263,36 +282,16 @@ impl Runner {
         self.engine.feed(frames.to_vec()).map_err(|error| error.to_string())
     }
 
-    /// Hands over frames when they are due: as long after the first one as the recording says, divided by `times`.
-    fn hand_over_paced(
-        &mut self,
-        frames: &[u8],
-        times: f64,
-        clock: &mut Option<Clock>,
-    ) -> Result<(), String> {
+    /// Hands over frames when they are due.
+    fn hand_over_paced(&mut self, frames: &[u8], clock: &Clock) -> Result<(), String> {
         let mut rest = frames;
-        while !rest.is_empty() {
-            let now = Instant::now();
-            let mut due = 0;
-            let mut wait = None;
-            for frame in Frames::new(rest).flatten() {
-                let ts = frame.header().ts_recv().0;
-                let clock = clock.get_or_insert(Clock { started: now, first_ns: ts });
-                if let Some(early) = clock.early(ts, times, now) {
-                    wait = Some(early);
-                    break;
-                }
-                due += frame.as_bytes().len();
-            }
-            if due == 0 && wait.is_none() {
-                return Err("the feed produced a malformed frame".to_owned());
-            }
-            self.hand_over(&rest[..due])?;
-            rest = &rest[due..];
-            if let Some(wait) = wait.filter(|_| !self.job.cancel.load(Relaxed)) {
-                std::thread::park_timeout(wait.min(Duration::from_millis(50)));
-            } else if self.job.cancel.load(Relaxed) {
-                return Ok(());
+        while !rest.is_empty() && !self.job.cancel.load(Relaxed) {
+            let (due, wait) = clock.due(rest);
+            let (now, later) = rest.split_at(due);
+            self.hand_over(now)?;
+            rest = later;
+            if let Some(wait) = wait {
+                std::thread::park_timeout(wait.min(CANCEL_NOTICE));
             }
         }
         Ok(())
@@ -328,18 +327,59 @@ fn taken(fed: &AtomicU64, before: u64) -> u64 {
     fed.load(Relaxed).saturating_sub(before)
 }
 
+/// Tells when an event is due: as long after the start as it lies behind the first one, divided by the speed.
+#[derive(Debug)]
 struct Clock {
     started: Instant,
     first_ns: u64,
+    times: f64,
 }
 
 impl Clock {
+    /// Starts with the first of these frames.
+    fn recorded(frames: &[u8], times: f64) -> Self {
+        let first_ns = Frames::new(frames).flatten().next().map_or(0, |frame| frame.header().ts_recv().0);
+        Self { started: Instant::now(), first_ns, times }
+    }
+
+    /// Follows the wall clock.
+    fn live() -> Self {
+        Self { started: Instant::now(), first_ns: wall_clock().0, times: 1.0 }
+    }
+
+    /// How many bytes of whole frames are due now, and how long until the next frame is.
+    fn due(&self, frames: &[u8]) -> (usize, Option<Duration>) {
+        let now = Instant::now();
+        let mut bytes = 0;
+        for frame in Frames::new(frames) {
+            // What does not decode goes on to the engine, which counts it.
+            let Ok(frame) = frame else { return (frames.len(), None) };
+            if let Some(early) = self.early(frame.header().ts_recv().0, now) {
+                return (bytes, Some(early));
+            }
+            bytes += frame.as_bytes().len();
+        }
+        (bytes, None)
+    }
+
     /// How long before its time an event is, if it is.
     #[allow(clippy::cast_precision_loss)]
-    fn early(&self, ts_ns: u64, times: f64, now: Instant) -> Option<Duration> {
-        let after = ts_ns.saturating_sub(self.first_ns) as f64 / 1e9 / times;
+    fn early(&self, ts_ns: u64, now: Instant) -> Option<Duration> {
+        let after = ts_ns.saturating_sub(self.first_ns) as f64 / 1e9 / self.times;
         let due = Duration::try_from_secs_f64(after).unwrap_or(Duration::MAX);
         due.checked_sub(now - self.started).filter(|early| !early.is_zero())
+    }
+}
+
+/// Marks frames from before `start_ns` as a replay, so that their age does not count as latency.
+fn mark_past(frames: &mut [u8], start_ns: u64) {
+    let mut rest = frames;
+    while let Ok(header) = header_mut(rest) {
+        if header.ts_recv().0 < start_ns {
+            *header = header.with_flags(flags::REPLAY);
+        }
+        let len = header.kind.len().min(rest.len());
+        rest = &mut rest[len..];
     }
 }
 
@@ -359,10 +399,10 @@ mod tests {
     #[test]
     fn events_are_due_by_the_recordings_clock() {
         let started = Instant::now();
-        let clock = Clock { started, first_ns: 1_000 };
+        let clock = Clock { started, first_ns: 1_000, times: 2.0 };
         let second = Duration::from_secs(1);
-        assert_eq!(clock.early(1_000 + 4_000_000_000, 2.0, started), Some(2 * second));
-        assert_eq!(clock.early(1_000 + 4_000_000_000, 2.0, started + 2 * second), None);
-        assert_eq!(clock.early(0, 1.0, started), None);
+        assert_eq!(clock.early(1_000 + 4_000_000_000, started), Some(2 * second));
+        assert_eq!(clock.early(1_000 + 4_000_000_000, started + 2 * second), None);
+        assert_eq!(clock.early(0, started), None);
     }
 }

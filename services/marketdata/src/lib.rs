@@ -13,7 +13,7 @@ use nautilus_feeds::{Registry, Simulator, SimulatorConfig};
 use nautilus_messages::EngineName;
 use nautilus_service::{ConfigError, Connections, EngineHandle, Running, Shell, StartError};
 use nautilus_store::Store;
-use nautilus_types::UnixNanos;
+use nautilus_types::{NANOS_PER_SECOND, UnixNanos};
 use tokio::net::TcpListener;
 
 pub use feeds::{FeedManager, FeedState, Job, Pace};
@@ -57,25 +57,24 @@ pub async fn start(connections: Connections, listener: TcpListener) -> Result<Ma
 }
 
 impl Marketdata {
-    /// Starts the exchange simulator in real time; returns the symbols it makes, separated by spaces.
+    /// Starts the exchange simulator: its past at once, then in real time. Returns the symbols it makes, separated by
+    /// spaces.
     ///
     /// # Errors
     /// When its settings are out of range.
     pub fn simulate(&self, now: UnixNanos) -> Result<String, StartError> {
-        let SimulatorSettings { seed, instruments, events_per_second } = self.settings.simulator;
+        let SimulatorSettings { seed, instruments, events_per_second, past_minutes } =
+            self.settings.simulator;
+        let past_ns = u64::from(past_minutes) * 60 * NANOS_PER_SECOND;
+        let start = UnixNanos(now.0.saturating_sub(past_ns));
         let refused = |message: String| {
             StartError::Config(ConfigError::Setting { key: "engines.marketdata.simulator".into(), message })
         };
-        let config = SimulatorConfig {
-            seed,
-            instruments,
-            start: now,
-            events_per_second,
-            ..SimulatorConfig::default()
-        };
+        let config =
+            SimulatorConfig { seed, instruments, start, events_per_second, ..SimulatorConfig::default() };
         let simulator =
             Simulator::new(config, self.feeds.registry()).map_err(|error| refused(error.to_string()))?;
-        let job = self.feeds.start(Box::new(simulator), Pace::Times(1.0));
+        let job = self.feeds.start(Box::new(simulator), Pace::Live);
         let job = job.map_err(|problem| refused(problem.detail().to_owned()))?;
         let symbols: Vec<_> = job.description.symbols.iter().map(ToString::to_string).collect();
         Ok(symbols.join(" "))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Recordings that `POST /v1/replays` may open lie in this folder or below.
+    /// Recordings that `POST /v1/replays` may open lie in this folder or below, and end in a recording's name.
     pub replay_root: PathBuf,
     /// The engine's own settings.
     pub engine: Config,
@@ -27,6 +27,8 @@ pub struct SimulatorSettings {
     pub instruments: usize,
     /// Events per second and instrument, on average.
     pub events_per_second: f64,
+    /// How many minutes of past there are at the start, so that bars and VPIN are there at once. At most a day.
+    pub past_minutes: u16,
 }
 
 impl Default for Settings {
@@ -37,7 +39,7 @@ impl Default for Settings {
 
 impl Default for SimulatorSettings {
     fn default() -> Self {
-        Self { seed: 1, instruments: 4, events_per_second: 200.0 }
+        Self { seed: 1, instruments: 4, events_per_second: 20.0, past_minutes: 60 }
     }
 }
 
@@ -52,6 +54,10 @@ impl Settings {
         let root = self.replay_root.canonicalize().map_err(|error| {
             format!("engines.marketdata.replay_root {} cannot be opened: {error}", self.replay_root.display())
         })?;
+        let known = [".dbn", ".dbn.zst", ".csv", ".csv.gz"];
+        if !known.iter().any(|ending| real.to_string_lossy().ends_with(ending)) {
+            return Err(format!("{shown} is no recording by its name; it must end in {}", known.join(", ")));
+        }
         if !real.starts_with(&root) {
             return Err(format!("{shown} lies outside of {}; move it there", root.display()));
         }
@@ -67,14 +73,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recordings_outside_of_the_root_are_refused() {
-        let settings = Settings { replay_root: env!("CARGO_MANIFEST_DIR").into(), ..Settings::default() };
-        let inside = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/settings.rs");
-        assert!(settings.recording(&inside).is_ok());
-        let escape = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-        assert!(settings.recording(&escape).unwrap_err().contains("outside"));
-        assert!(settings.recording(Path::new("/no/such/file")).unwrap_err().contains("cannot be opened"));
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        assert!(settings.recording(&folder).unwrap_err().contains("not a file"));
+    fn only_recordings_below_the_root_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        std::fs::create_dir_all(root.join("folder.csv")).unwrap();
+        for file in ["outside.csv", "root/inside.csv", "root/secret.txt"] {
+            std::fs::write(folder.path().join(file), "x").unwrap();
+        }
+        let settings = Settings { replay_root: root.clone(), ..Settings::default() };
+        assert!(settings.recording(&root.join("inside.csv")).is_ok());
+        for (path, reason) in [
+            ("../outside.csv", "outside"),
+            ("secret.txt", "no recording by its name"),
+            ("none.csv", "cannot be opened"),
+            ("folder.csv", "not a file"),
+        ] {
+            assert!(settings.recording(&root.join(path)).unwrap_err().contains(reason), "{path}");
+        }
     }
 }

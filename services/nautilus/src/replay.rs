@@ -29,7 +29,7 @@ pub(crate) async fn run(config: Config, file: &Path, pace: Pace, keep: bool) -> 
         Ok(job) => job,
         Err(problem) => {
             engines.stop().await;
-            return Err(StartError::File { path: file.to_owned(), reason: problem.detail().to_owned() });
+            return Err(StartError::File(problem.detail().to_owned()));
         }
     };
     let interrupt = tokio::spawn(interrupted());

@@ -33,9 +33,11 @@ impl Simulate {
     /// # Errors
     /// When the file exists, cannot be written or the arguments are out of range.
     pub(crate) fn run(&self) -> Result<ExitCode, StartError> {
-        let refused = |reason: String| StartError::File { path: self.file.clone(), reason };
         if self.file.exists() {
-            return Err(refused("it exists already; choose another name".to_owned()));
+            return Err(StartError::File(format!(
+                "{} exists already; choose another name",
+                self.file.display()
+            )));
         }
         let lasts = self
             .minutes
@@ -54,7 +56,8 @@ impl Simulate {
             .map_err(|error| setting("simulate", &error.to_string()))?;
         let bar = ProgressBar::new(lasts / NANOS_PER_SECOND);
         let mut feed = WithProgress { feed: simulator, start, bar: bar.clone() };
-        let written = write_dbn(&self.file, &mut feed).map_err(|error| refused(error.to_string()))?;
+        let written =
+            write_dbn(&self.file, &mut feed).map_err(|error| StartError::File(error.to_string()))?;
         bar.finish_and_clear();
         println!("{}: {} records of SIMULATED markets", self.file.display(), written.records);
         Ok(ExitCode::SUCCESS)

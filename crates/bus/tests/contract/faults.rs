@@ -188,10 +188,30 @@ async fn pending_messages_that_were_trimmed_are_passed_over() {
     assert_eq!(trimmed, 6);
     let mut heir = transport.mesh().await.consumer(ENGINE, REQUESTS).expect("a consumer");
     assert_eq!(take(&mut heir, 4).await, Vec::from_iter(6..10));
+    eventually("the loss is told", || (heir.lost() == 6).then_some(())).await;
     assert!(heir.flush(DEADLINE).await);
     let (pending, ..): (u64, redis::Value, redis::Value, redis::Value) =
         command(&mut connection, &["XPENDING", STREAM, ENGINE.as_str()]).await;
     assert_eq!(pending, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unread_messages_that_were_trimmed_are_told() {
+    let transport = OverRedis::new(64, quick());
+    let mut publisher = transport.mesh().await.publisher(EngineName::Marketdata, 1);
+    let mut away = transport.mesh().await.consumer(ENGINE, REQUESTS).expect("a consumer");
+    send(&mut publisher, 0..10);
+    take(&mut away, 10).await;
+    assert!(away.flush(DEADLINE).await);
+    assert_eq!(away.lost(), 0);
+    drop(away);
+    send(&mut publisher, 10..50);
+    publisher.flush(DEADLINE).await.expect("confirmed");
+    let mut connection = raw(&transport.server.url()).await;
+    let _trimmed: u64 = command(&mut connection, &["XTRIM", STREAM, "MAXLEN", "15"]).await;
+    let mut back = transport.mesh().await.consumer(ENGINE, REQUESTS).expect("a consumer");
+    assert_eq!(take(&mut back, 15).await, Vec::from_iter(35..50));
+    eventually("the loss is told", || (back.lost() == 25).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

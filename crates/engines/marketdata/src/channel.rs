@@ -84,8 +84,7 @@ impl Channel {
         if matches!(frame, FrameRef::Definition(_)) && self.sequencer.is_restart(sequence) {
             self.sequencer = Sequencer::default();
             self.sync.begin(Phase::Outside);
-            self.depth.clear();
-            self.note_change();
+            self.empty(0, out);
         }
         match self.sequencer.offer(sequence, || frame.as_bytes().to_vec()) {
             Order::Next => {
@@ -242,13 +241,20 @@ impl Channel {
     #[cold]
     fn begin_flagged(&mut self, clears: bool, out: &mut Effects) {
         self.sync.begin(Phase::Flagged);
-        if clears || self.depth.is_empty() {
+        if !clears {
+            self.empty(flags::SNAPSHOT, out);
+        }
+    }
+
+    /// Empties the book where the source starts over without saying so, and tells readers.
+    pub(crate) fn empty(&mut self, flags: u16, out: &mut Effects) {
+        if self.depth.is_empty() {
             return;
         }
-        // The source starts over without saying so: readers are told.
         self.depth.clear();
+        self.note_change();
         let clear = OrderChange {
-            header: self.line.header(Kind::OrderChange).with_flags(flags::SNAPSHOT),
+            header: self.line.header(Kind::OrderChange).with_flags(flags),
             order_id: U64::ZERO,
             price_nanos: I64::ZERO,
             quantity_nanos: I64::ZERO,

@@ -160,6 +160,7 @@ impl Marketdata {
                 let config = self.config.clone();
                 self.each(instrument, out, |channel, out| {
                     let tape = Tape::new(&channel.tape.specs(), &config);
+                    channel.empty(0, out);
                     channel.reset(tape, &config);
                     channel.settle(out);
                 });

@@ -10,6 +10,8 @@
 
 mod bar_spec;
 mod bars;
+#[cfg(test)]
+mod bars_tests;
 mod book;
 #[cfg(test)]
 mod book_tests;
@@ -17,6 +19,8 @@ mod channel;
 mod config;
 mod depth;
 mod engine;
+#[cfg(test)]
+mod engine_tests;
 mod ladder;
 mod level_book;
 mod line;

@@ -37,9 +37,19 @@ fn metadata(schema: Schema, names: &[(&str, u32)]) -> Metadata {
 }
 
 fn encoded<R: DbnEncodable>(schema: Schema, records: &[R], compression: Compression) -> Vec<u8> {
+    encoded_as(dbn::DBN_VERSION, schema, records, compression)
+}
+
+fn encoded_as<R: DbnEncodable>(
+    version: u8,
+    schema: Schema,
+    records: &[R],
+    compression: Compression,
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = DynWriter::new(&mut bytes, compression).unwrap();
-    let mut encoder = DbnEncoder::new(&mut writer, &metadata(schema, &[("ESH4", NUMBER)])).unwrap();
+    let mut encoder =
+        DbnEncoder::new(&mut writer, &Metadata { version, ..metadata(schema, &[("ESH4", NUMBER)]) }).unwrap();
     encoder.encode_records(records).unwrap();
     writer.finish().unwrap();
     drop(writer);
@@ -334,6 +344,8 @@ fn broken_files_are_told_in_one_sentence() {
     let start = plain.len() - records.len() * size_of::<MboMsg>();
     let mut zero_length = plain.clone();
     zero_length[start + 56] = 0;
+    let mut odd_length = plain.clone();
+    odd_length[start + 56 * 2] = 13;
     let mut version = plain.clone();
     version[3] = 9;
     let mut huge = plain.clone();
@@ -354,6 +366,7 @@ fn broken_files_are_told_in_one_sentence() {
         (&packed[..packed.len() - 5], "; fetch the file again"),
         (&packed[..packed.len() / 2], "x.dbn.zst ends in the middle of"),
         (&zero_length, "x.dbn.zst is damaged at record 2: "),
+        (&odd_length, "x.dbn.zst is damaged at record 3: its length is no multiple of 8 bytes; fetch"),
         (&version, "it says DBN version 9, but versions 1 to 3 are read"),
         (&huge, "x.dbn.zst is damaged at its header: the header claims 4294967295 bytes"),
         (&flipped, "fetch the file again"),
@@ -425,19 +438,16 @@ fn a_file_that_cannot_be_written_is_told() {
     assert!(error.starts_with("cannot write /nowhere/x.dbn.zst: "), "{error}");
 }
 
-/// A valid file of some kind to be broken.
-fn whole_file(choice: usize) -> Vec<u8> {
+/// A file of some kind to be broken, with a header of any version.
+fn whole_file(choice: usize, version: u8) -> Vec<u8> {
     let compression = if choice.is_multiple_of(2) { Compression::None } else { Compression::Zstd };
+    let orders = vec![order(b'A', b'B', TICK, 1, 0); 40];
     match choice / 2 {
-        0 => encoded(Schema::Mbo, &vec![order(b'A', b'B', TICK, 1, 0); 40], compression),
-        1 => encoded(Schema::Mbp10, &[ten(100, 102, 0), ten(101, 103, 0)], compression),
-        2 => encoded(Schema::Trades, &vec![trade(b'B'); 20], compression),
-        3 => encoded(
-            Schema::Definition,
-            &[InstrumentDefMsg::default(), InstrumentDefMsg::default()],
-            compression,
-        ),
-        _ => encoded(Schema::Status, &[StatusMsg::default(), StatusMsg::default()], compression),
+        0 => encoded_as(version, Schema::Mbo, &orders, compression),
+        1 => encoded_as(version, Schema::Mbp10, &[ten(100, 102, 0), ten(101, 103, 0)], compression),
+        2 => encoded_as(version, Schema::Trades, &vec![trade(b'B'); 20], compression),
+        3 => encoded_as(version, Schema::Definition, &vec![InstrumentDefMsg::default(); 2], compression),
+        _ => encoded_as(version, Schema::Status, &vec![StatusMsg::default(); 2], compression),
     }
 }
 
@@ -461,12 +471,9 @@ proptest! {
         version in 1u8..=3,
         hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
     ) {
-        let mut bytes = whole_file(choice);
+        let mut bytes = whole_file(choice, version);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
         bytes.truncate((bytes.len() as f64 * keep) as usize + 8);
-        if bytes.starts_with(b"DBN") {
-            bytes[3] = version;
-        }
         for (place, byte) in hits {
             let place = place.index(bytes.len());
             bytes[place] = byte;
