@@ -94,10 +94,8 @@ fn long_functions(lines: &[&str]) -> Vec<(usize, usize)> {
     };
     let mut found = Vec::new();
     for (start, line) in lines.iter().enumerate().filter(|(_, line)| begins(line)) {
-        let end = |other: &&str| {
-            indent(other) == indent(line) && other.trim_end().ends_with('}') && other.trim() == "}"
-        };
-        let length = lines[start..].iter().position(|other| end(&other)).map_or(0, |length| length + 1);
+        let end = |other: &str| indent(other) == indent(line) && other.trim() == "}";
+        let length = lines[start..].iter().position(|other| end(other)).map_or(0, |length| length + 1);
         let one_line = line.trim_end().ends_with(['}', ';']);
         if !one_line && length > FUNCTION_LINES_MAX {
             found.push((start + 1, length));

@@ -4,6 +4,7 @@
 //! `-LOADING`, a closed socket, silence): the command is tried again on a fresh connection. It knows nothing of
 //! what the streams hold.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -22,6 +23,9 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// How long a blocking read waits in the server. Its connection's response timeout is this much longer.
 pub(crate) const BLOCK: Duration = Duration::from_secs(1);
+
+/// How often an idle task makes sure that the server is there.
+pub(crate) const IDLE: Duration = Duration::from_secs(1);
 
 /// A task that ends with the handle that owns it.
 #[derive(Debug)]
@@ -238,6 +242,13 @@ pub(crate) fn streams(reply: Value) -> Vec<(String, Vec<StreamEntry>)> {
 pub(crate) fn entries(reply: Value) -> Vec<StreamEntry> {
     let Value::Array(list) = reply else { return Vec::new() };
     list.into_iter().filter_map(pair).filter_map(|(id, fields)| entry(id, fields)).collect()
+}
+
+/// The reply of an XINFO: values by name.
+pub(crate) fn named(reply: Value) -> BTreeMap<String, Value> {
+    let Value::Array(flat) = reply else { return BTreeMap::new() };
+    let mut flat = flat.into_iter();
+    std::iter::from_fn(|| Some((text(flat.next()?)?, flat.next()?))).collect()
 }
 
 fn entry(id: Value, fields: Value) -> Option<StreamEntry> {

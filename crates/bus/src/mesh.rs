@@ -17,8 +17,10 @@ use crate::config::{MeshConfig, MeshLimits, RedisMesh};
 use crate::dedup::{Dedup, Verdict};
 use crate::doorbell::Doorbell;
 use crate::health::{BusError, BusHealth, Health};
+use crate::mesh_inlet::RedisInlet;
 use crate::mesh_local::{LocalInlet, LocalMesh};
-use crate::mesh_redis::{Outbox, RedisInlet, RedisTransport};
+use crate::mesh_outbox::Outbox;
+use crate::mesh_redis::RedisTransport;
 
 /// A handle of one mesh; clones are the same mesh.
 #[derive(Debug, Clone)]
@@ -75,7 +77,8 @@ impl Mesh {
             Transport::Local(local) => Outlet::Local(Arc::clone(local)),
             Transport::Redis(redis) => Outlet::Redis(redis.outbox(&self.0.health, self.0.service)),
         };
-        let service = self.0.service;
+        // A mesh may be shared by the engines of one process: each is counted under its own name.
+        let service = producer.as_str();
         let count = |kind: MessageType| metrics::counter!("nautilus_mesh_published_total", "service" => service, "type" => kind.as_str());
         MeshPublisher {
             producer,
@@ -103,7 +106,7 @@ impl Mesh {
                 Inlet::Redis(redis.inlet(engine, types, &self.0.health, self.0.service))
             }
         };
-        let service = self.0.service;
+        let service = engine.as_str();
         Ok(MeshConsumer {
             inlet,
             seen: Dedup::default(),

@@ -18,7 +18,7 @@ use redis::{Pipeline, Value};
 use crate::config::RedisStar;
 use crate::doorbell::Doorbell;
 use crate::health::{Health, HealthPart};
-use crate::link::{BLOCK, Link, Session, StreamEntry, TaskHandle, bytes, entries, streams};
+use crate::link::{BLOCK, IDLE, Link, Session, StreamEntry, TaskHandle, bytes, entries, streams};
 use crate::ring::{Found, FrameBytes, Ring, RingReader, RingWriter};
 use crate::snapshots::{Snapshots, StarSnapshot};
 
@@ -32,8 +32,6 @@ const SNAPSHOTS_PER_TRIP: usize = 4;
 const ENTRIES_PER_READ: usize = 64;
 /// Epochs of the hub that a reading process remembers.
 const EPOCHS_MAX: usize = 64;
-/// How often an idle pump makes sure that the server is there.
-const IDLE: Duration = Duration::from_secs(1);
 
 fn wall_ns() -> u64 {
     SystemTime::now()

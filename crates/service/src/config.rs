@@ -128,7 +128,7 @@ pub struct Store {
 
 /// Where each service listens, by service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "BTreeMap<String, Service>")]
 pub struct Services(BTreeMap<EngineName, Service>);
 
 /// Where a service listens.
@@ -137,6 +137,22 @@ pub struct Services(BTreeMap<EngineName, Service>);
 pub struct Service {
     /// A loopback address and a port; port 0 takes any free one.
     pub listen: SocketAddr,
+}
+
+/// Read by text, so that a mistake is reported with the service's name in its key.
+impl TryFrom<BTreeMap<String, Service>> for Services {
+    type Error = String;
+
+    fn try_from(named: BTreeMap<String, Service>) -> Result<Self, String> {
+        let known = |(name, service): (String, Service)| {
+            let engine = EngineName::ALL.into_iter().find(|engine| engine.as_str() == name);
+            let names = EngineName::ALL.map(EngineName::as_str).join(", ");
+            engine
+                .map(|engine| (engine, service))
+                .ok_or_else(|| format!("unknown service `{name}`, there are {names}"))
+        };
+        named.into_iter().map(known).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 impl Services {
@@ -259,6 +275,23 @@ impl Config {
         read_section(&format!("engines.{name}."), self.engines.get(&name).cloned().unwrap_or_default())
     }
 
+    /// Checks an engine's own settings and fills in their defaults, so that [`Self::to_masked_toml`] shows them all.
+    ///
+    /// # Errors
+    /// One sentence that names the key.
+    pub fn complete_engine<T>(&mut self, name: EngineName) -> Result<(), ConfigError>
+    where
+        T: Serialize + for<'de> Deserialize<'de>,
+    {
+        let refuse = |error: toml::ser::Error| ConfigError::Setting {
+            key: format!("engines.{name}"),
+            message: one_line(&error.to_string()),
+        };
+        let complete = Table::try_from(self.engine::<T>(name)?).map_err(refuse)?;
+        self.engines.insert(name, complete);
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |key: &str, message: &str| {
             Err(ConfigError::Setting { key: key.to_owned(), message: message.to_owned() })
@@ -377,7 +410,8 @@ mod tests {
         assert!(
             refused("[services.vpin]\nlisten = '0.0.0.0:1'").contains("services.vpin.listen: only loopback")
         );
-        assert!(refused("[services.nope]\nlisten = '127.0.0.1:1'").contains("unknown variant `nope`"));
+        assert!(refused("[services.nope]\nlisten = '127.0.0.1:1'").contains("unknown service `nope`"));
+        assert!(refused("[services.vpin]\nlisten = 'here'").starts_with("setting services.vpin.listen"));
         assert!(refused("[bus.market_data]\ncapacity = 1000").contains("power of two"));
         assert!(!refused("[store]\nurl = 5").contains('\n'));
     }

@@ -87,6 +87,8 @@ struct Readiness {
     ready: bool,
     /// What is missing; empty when ready.
     reasons: Vec<String>,
+    /// What works but should be mended.
+    warnings: Vec<String>,
 }
 
 /// The service's process is alive.
@@ -102,8 +104,9 @@ async fn live() -> StatusCode {
 ))]
 async fn ready(State(chassis): State<Arc<Chassis>>) -> Response {
     let reasons = chassis.reasons();
+    let warnings = chassis.connections.mesh.warning().map(str::to_owned).into_iter().collect();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, axum::Json(Readiness { ready: reasons.is_empty(), reasons })).into_response()
+    (status, axum::Json(Readiness { ready: reasons.is_empty(), reasons, warnings })).into_response()
 }
 
 /// The engine and how far it has come.
@@ -164,7 +167,7 @@ async fn engine_digest(State(chassis): State<Arc<Chassis>>) -> Result<Json<Engin
 
 async fn metrics(State(chassis): State<Arc<Chassis>>) -> impl IntoResponse {
     let service = chassis.connections.service.as_str();
-    #[allow(clippy::cast_precision_loss)]
+    chassis.connections.star.record_metrics();
     metrics::gauge!("nautilus_uptime_seconds", "service" => service)
         .set(chassis.started.elapsed().as_secs_f64());
     metrics::gauge!("nautilus_build_info", "service" => service, "version" => env!("CARGO_PKG_VERSION"))

@@ -93,7 +93,8 @@ impl Platform {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let bus = &config.bus;
-        let label = "platform";
+        // What is shared is counted where the star has its hub.
+        let label = EngineName::Marketdata.as_str();
         let local_star = (bus.market_data.transport == Transport::Local)
             .then(|| Star::local(bus.market_data.capacity, label));
         let local_mesh = (bus.engine_logic.transport == Transport::Local)

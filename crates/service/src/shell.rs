@@ -301,8 +301,11 @@ impl Drop for Alive {
 }
 
 struct Meters {
+    /// One step.
     step: metrics::Histogram,
+    /// From the hub's publishing until this engine has stepped it.
     hop: metrics::Histogram,
+    /// From a live frame's receive time until it was stepped.
     age: metrics::Histogram,
     steps: metrics::Counter,
     lost: metrics::Counter,
@@ -464,6 +467,7 @@ impl<E: Engine> RunLoop<E> {
 
     fn read_star(&mut self) {
         let Some(mut star) = self.star.take() else { return };
+        self.resync.follow(star.epoch());
         for _ in 0..BATCH {
             let missed = match star.next() {
                 None => break,
@@ -473,6 +477,9 @@ impl<E: Engine> RunLoop<E> {
                         Ok(_) => {}
                         Err(_) => self.meters.decode_errors.increment(1),
                     }
+                    if let Some(hop) = star.sample_hop() {
+                        self.meters.hop.record(hop.as_secs_f64());
+                    }
                     None
                 }
                 Some(Next::Lost { first, last }) => Some((first, last)),
@@ -480,9 +487,6 @@ impl<E: Engine> RunLoop<E> {
             if let Some((first, last)) = missed {
                 self.resynchronise(&star, first, last);
             }
-        }
-        if let Some(hop) = star.sample_hop() {
-            self.meters.hop.record(hop.as_secs_f64());
         }
         self.progress.star_read.store(star.position(), Relaxed);
         self.star = Some(star);
@@ -603,10 +607,18 @@ impl<E: Engine> Hub<E> {
 /// After a snapshot was taken in, the book changes it already contains are skipped.
 #[derive(Debug, Default)]
 struct Resync {
+    epoch: u64,
     known_up_to: Vec<u64>,
 }
 
 impl Resync {
+    /// A hub that has restarted counts anew.
+    fn follow(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            *self = Self { epoch, known_up_to: Vec::new() };
+        }
+    }
+
     fn skip_to(&mut self, instrument: InstrumentId, sequence: u64) {
         let index = instrument.index();
         if self.known_up_to.len() <= index {

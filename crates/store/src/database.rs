@@ -324,7 +324,9 @@ async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), MigrateError> {
 /// On a connection of its own: closing it releases the advisory lock that a failed migrator leaves behind, and
 /// the reason for no connection is the system's, where a pool would only say that it waited.
 async fn migrate_postgres(pool: &PgPool) -> Result<(), MigrateError> {
-    let mut connection = pool.connect_options().connect().await?;
+    let options = pool.connect_options();
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+    let mut connection = connected.map_err(|_| sqlx::Error::PoolTimedOut)??;
     migrator().run_direct(None, &mut connection, false).await?;
     Ok(connection.close().await?)
 }

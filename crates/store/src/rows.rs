@@ -211,9 +211,10 @@ pub(crate) fn encode(record: &Record) -> Result<Row, String> {
         Record::Bar(row) => (&MARKET_BARS, bar_values(row)?),
         Record::SessionStatistics(row) => (&SESSION_STATISTICS, statistics_values(row)?),
         Record::VpinBucket(row) => (&VPIN_BUCKETS, bucket_values(row)?),
-        Record::Setting(row) => {
-            (&ENGINE_SETTINGS, vec![name(row.engine), plain("key", &row.key)?, plain("value", &row.value)?])
-        }
+        Record::Setting(row) => (
+            &ENGINE_SETTINGS,
+            vec![name_of(row.engine), plain("key", &row.key)?, plain("value", &row.value)?],
+        ),
     };
     debug_assert_eq!(values.len(), table.columns.len(), "{}", table.name);
     Ok(Row { table, values })
@@ -224,7 +225,7 @@ fn instrument_values(row: &Instrument) -> Result<Vec<Value>, String> {
         text(row.symbol),
         Value::BigInt(row.id.0.into()),
         text(row.venue),
-        name(row.class),
+        name_of(row.class),
         text(row.currency),
         text(row.tick),
         text(row.lot),
@@ -235,7 +236,7 @@ fn instrument_values(row: &Instrument) -> Result<Vec<Value>, String> {
 fn bar_values(row: &BarRecord) -> Result<Vec<Value>, String> {
     Ok(vec![
         text(row.instrument),
-        name(row.unit),
+        name_of(row.unit),
         whole("interval", row.interval)?,
         whole("ts_open", row.ts_open.0)?,
         whole("ts_close", row.ts_close.0)?,
@@ -271,7 +272,7 @@ fn statistics_values(row: &SessionStatistics) -> Result<Vec<Value>, String> {
 fn bucket_values(row: &VpinBucket) -> Result<Vec<Value>, String> {
     Ok(vec![
         text(row.instrument),
-        name(row.classification),
+        name_of(row.classification),
         whole("ts_close", row.ts_close.0)?,
         whole("bucket", row.bucket)?,
         double("buy", Some(row.buy))?,
@@ -313,7 +314,7 @@ fn plain(column: &str, value: &str) -> Result<Value, String> {
 }
 
 /// An enumeration's name, as JSON also spells it.
-fn name<T: Serialize>(value: T) -> Value {
+pub(crate) fn name_of<T: Serialize>(value: T) -> Value {
     struct Name<T>(T);
     impl<T: Serialize> fmt::Display for Name<T> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -321,11 +322,6 @@ fn name<T: Serialize>(value: T) -> Value {
         }
     }
     text(Name(value))
-}
-
-/// The name as an argument of a query.
-pub(crate) fn name_of<T: Serialize>(value: T) -> Value {
-    name(value)
 }
 
 /// A row read back, taken column by column.

@@ -11,11 +11,7 @@ use nautilus_messages::frame::Frames;
 /// A few packed bytes may unpack to very many records.
 const READS_MAX: usize = 64;
 
-static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
-    // Memory rather than a disk, where there is such a folder.
-    let folder = Some(PathBuf::from("/dev/shm")).filter(|folder| folder.is_dir());
-    folder.unwrap_or_else(std::env::temp_dir).join(format!("nautilus-fuzz-{}", std::process::id()))
-});
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| std::env::temp_dir().join("recording"));
 
 fuzz_target!(|bytes: &[u8]| {
     std::fs::write(&*FILE, bytes).expect("the temporary folder can be written");

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use nautilus_engine_marketdata::{InstrumentView, Marketdata as MarketdataEngine};
+use nautilus_engine_marketdata::{InstrumentView, MarketdataEngine};
 use nautilus_service::{EngineHandle, Json, Path, Problem, Query};
 use nautilus_store::Store;
 use nautilus_types::{Symbol, UnixNanos};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::feeds::{FeedManager, FeedState, Job};
+use crate::feeds::{FeedManager, FeedState, Job, Pace};
 use crate::settings::Settings;
 use crate::shapes::{
     BarsAnswer, BarsQuery, BookAnswer, BookQuery, FeedAnswer, InstrumentPage, PageQuery, ReplayRequest,
@@ -194,7 +194,7 @@ async fn list_replays(State(api): State<Api>) -> Json<Vec<FeedAnswer>> {
         api.feeds
             .jobs()
             .iter()
-            .filter(|job| !job.description.simulated)
+            .filter(|job| job.pace != Pace::Live)
             .map(|job| job.as_ref().into())
             .collect(),
     )

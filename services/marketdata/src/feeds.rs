@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use nautilus_engine_marketdata::{Command, Marketdata as MarketdataEngine};
+use nautilus_engine_marketdata::{Command, MarketdataEngine};
 use nautilus_feeds::{Feed, FeedDescription, FileFeed, Progress, Read, Registry};
 use nautilus_messages::frame::{Frames, flags, header_mut};
 use nautilus_service::{EngineHandle, Problem, wall_clock};

@@ -8,7 +8,7 @@ mod settings;
 mod shapes;
 
 use nautilus_bus::Star;
-use nautilus_engine_marketdata::Marketdata as MarketdataEngine;
+use nautilus_engine_marketdata::MarketdataEngine;
 use nautilus_feeds::{Registry, Simulator, SimulatorConfig};
 use nautilus_messages::EngineName;
 use nautilus_service::{ConfigError, Connections, EngineHandle, Running, Shell, StartError};

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use nautilus_marketdata::Pace;
+use nautilus_messages::EngineName;
 use nautilus_service::{Config, StartError, telemetry};
 
 /// Trading platform backend: market data, order books and flow toxicity over HTTP.
@@ -83,6 +84,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode, StartError> {
     let mut config = Config::load(arguments.config.as_deref())?;
+    config.complete_engine::<nautilus_marketdata::Settings>(EngineName::Marketdata)?;
+    config.complete_engine::<nautilus_vpin::Configuration>(EngineName::Vpin)?;
     match arguments.task.unwrap_or_else(|| Task::Up(Up::default())) {
         Task::Config => {
             print!("{}", config.to_masked_toml());

@@ -6,7 +6,8 @@ mod api;
 mod shapes;
 
 use nautilus_bus::Star;
-use nautilus_engine_vpin::{Configuration, VpinEngine};
+pub use nautilus_engine_vpin::Configuration;
+use nautilus_engine_vpin::VpinEngine;
 use nautilus_messages::EngineName;
 use nautilus_messages::record::Setting;
 use nautilus_service::{ConfigError, Connections, EngineHandle, Running, Shell, StartError};

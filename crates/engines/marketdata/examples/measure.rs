@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use nautilus_engine::{Effects, Engine, Input, Stamp};
-use nautilus_engine_marketdata::{BookLimits, Config, Marketdata, NaiveBook, OrderBook};
+use nautilus_engine_marketdata::{BookLimits, Config, MarketdataEngine, NaiveBook, OrderBook};
 use nautilus_feeds::{FileFeed, Read, Registry};
 use nautilus_messages::frame::{FrameRef, Frames, OrderChange};
 use nautilus_types::{Price, Side};
@@ -34,10 +34,10 @@ fn main() {
     let limits = BookLimits::default();
     let new_book = || OrderBook::new(Price::ZERO, limits);
     let new_naive = || NaiveBook::new(Price::ZERO);
-    let new_engine = || (Marketdata::new(Config::default()), Effects::default());
+    let new_engine = || (MarketdataEngine::new(Config::default()), Effects::default());
     latency("OrderBook::apply", &changes, new_book, |book, change| _ = black_box(book.apply(change)));
     latency("NaiveBook::apply", &changes, new_naive, |book, change| _ = black_box(book.apply(change)));
-    latency("Marketdata::step", &decoded, new_engine, |(engine, out), frame| {
+    latency("MarketdataEngine::step", &decoded, new_engine, |(engine, out), frame| {
         out.clear();
         engine.step(Stamp::default(), Input::Frame(*frame), out);
     });
@@ -65,7 +65,7 @@ fn main() {
         }
         black_box(book.best(Side::Buy));
     });
-    throughput("decode + Marketdata::step, batches of 1,024", decoded.len(), || {
+    throughput("decode + MarketdataEngine::step, batches of 1,024", decoded.len(), || {
         let (mut engine, mut out) = new_engine();
         for (n, frame) in Frames::new(&frames).enumerate() {
             if n % 1_024 == 0 {

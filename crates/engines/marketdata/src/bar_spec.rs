@@ -47,7 +47,7 @@ impl BarSpec {
     /// From a bar frame's fields: nanoseconds, trades, or billionths of quantity or money.
     ///
     /// # Errors
-    /// When the interval is zero or a time beyond a day.
+    /// When the interval is zero, a time beyond a day, or more than a quantity can be.
     pub fn new(unit: BarUnit, interval: u64) -> Result<Self, BarSpecError> {
         let unit = match unit {
             BarUnit::Time => Unit::Time,
@@ -56,7 +56,8 @@ impl BarSpec {
             BarUnit::Notional => Unit::Notional,
         };
         let spec = Self { unit, interval };
-        if interval == 0 || (unit == Unit::Time && interval > NANOS_PER_DAY) {
+        let most = if unit == Unit::Time { NANOS_PER_DAY } else { i64::MAX.unsigned_abs() };
+        if interval == 0 || interval > most {
             return Err(BarSpecError(spec.to_string()));
         }
         Ok(spec)
@@ -163,6 +164,8 @@ mod tests {
         {
             assert_eq!(text.parse::<BarSpec>().expect(text).to_string(), text);
         }
+        // A source's bar may ask for anything; what is accepted has to read back from a snapshot.
+        assert!(BarSpec::new(BarUnit::Notional, u64::MAX).is_err());
         assert_eq!("60s".parse::<BarSpec>().unwrap().to_string(), "1m");
         assert_eq!("1m".parse::<BarSpec>().unwrap().interval(), 60_000_000_000);
         for text in [

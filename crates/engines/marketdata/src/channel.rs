@@ -77,7 +77,7 @@ impl Channel {
         self.counters.frames += 1;
         let header = frame.header();
         if !header.has(flags::CONTIGUOUS) {
-            self.handle(frame, config, out);
+            self.handle_and_drain(frame, config, out);
             return;
         }
         let sequence = header.sequence.get();
@@ -92,10 +92,7 @@ impl Channel {
                 {
                     self.sync.complete();
                 }
-                self.handle(frame, config, out);
-                if self.sequencer.is_waiting() {
-                    self.drain(config, out);
-                }
+                self.handle_and_drain(frame, config, out);
             }
             Order::Duplicate => self.counters.duplicates += 1,
             Order::Absurd => self.counters.absurd += 1,
@@ -106,7 +103,16 @@ impl Channel {
     /// Takes in a frame that concerns the whole feed; its number is not one of this instrument's.
     pub(crate) fn take_feed_wide(&mut self, frame: FrameRef<'_>, config: &Config, out: &mut Effects) {
         self.counters.frames += 1;
+        self.handle_and_drain(frame, config, out);
+    }
+
+    /// A frame may make held ones the next: by its number, or by what it says (a snapshot's end, a gap).
+    #[inline]
+    fn handle_and_drain(&mut self, frame: FrameRef<'_>, config: &Config, out: &mut Effects) {
         self.handle(frame, config, out);
+        if self.sequencer.is_waiting() {
+            self.drain(config, out);
+        }
     }
 
     #[cold]

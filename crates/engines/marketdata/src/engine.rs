@@ -24,7 +24,7 @@ const SNAPSHOT_VERSION: u32 = 1;
 
 /// The engine.
 #[derive(Debug)]
-pub struct Marketdata {
+pub struct MarketdataEngine {
     config: Config,
     /// By instrument number; place zero stays empty.
     channels: Vec<Option<Box<Channel>>>,
@@ -36,7 +36,7 @@ pub struct Marketdata {
     changed: Vec<InstrumentId>,
 }
 
-impl Marketdata {
+impl MarketdataEngine {
     /// An engine without instruments.
     #[must_use]
     pub fn new(config: Config) -> Self {
@@ -231,7 +231,7 @@ fn refused(reason: impl Into<String>) -> RestoreError {
     RestoreError { engine: EngineName::Marketdata, reason: reason.into() }
 }
 
-impl Engine for Marketdata {
+impl Engine for MarketdataEngine {
     const NAME: EngineName = EngineName::Marketdata;
     type Command = Command;
     type View = InstrumentView;

@@ -1,6 +1,6 @@
 //! The marketdata engine: sequences market data, keeps the books, sums up trades, and says what the star gets.
 //!
-//! [`Marketdata`] takes the frames of the feeds in and publishes every accepted one again under the hub's own
+//! [`MarketdataEngine`] takes the frames of the feeds in and publishes every accepted one again under the hub's own
 //! contiguous numbers, with quotes, bars, gaps and states that follow from them. Books hold prices as integer
 //! ticks and take crossed states as they come. Nothing a frame holds can stop it: what makes no sense is refused
 //! and counted by reason. It reads no clock, no file and no socket.
@@ -38,7 +38,7 @@ mod view;
 pub use bar_spec::{BarSpec, BarSpecError};
 pub use book::{Applied, BookError, BookLevel, BookLimits, SideTotals};
 pub use config::{BAR_SPECS_MAX, Command, Config};
-pub use engine::Marketdata;
+pub use engine::MarketdataEngine;
 pub use level_book::LevelBook;
 pub use naive_book::NaiveBook;
 pub use order_book::{OrderBook, RestingOrder};

@@ -76,7 +76,7 @@ impl Sequencer {
     /// Gives up the hole before the first held frame: the first and last number missing.
     pub(crate) fn give_up(&mut self) -> Option<(u64, u64)> {
         let (&first_held, _) = self.held.first_key_value()?;
-        let first_missing = self.next?;
+        let first_missing = self.next.filter(|next| *next < first_held)?;
         self.next = Some(first_held);
         Some((first_missing, first_held - 1))
     }

@@ -1,0 +1,70 @@
+//! `nautilus up`: markets that move, and the two ways to end it.
+//!
+//! How the simulator makes its flow is not checked here.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
+use crate::support::{Engines, Place, eventually, get, list, number};
+
+#[test]
+fn simulated_markets_stream_and_ctrl_c_drains() {
+    let place = Place::new();
+    let mut engines = place.start(&["up"]);
+    engines.wait_for_line("SIMULATED markets are streaming: SIM01 SIM02");
+    for url in [&engines.marketdata, &engines.vpin] {
+        assert_eq!(Engines::readiness(url), (true, "[]".to_owned()));
+    }
+    let feeds = get(&engines.marketdata, "/v1/feeds");
+    assert_eq!((&feeds[0]["kind"], &feeds[0]["simulated"]), (&"simulator".into(), &true.into()));
+    let sequence = || get(&engines.marketdata, "/v1/books/SIM01")["sequence"].as_u64().expect("a sequence");
+    eventually("SIM01 is there", || {
+        let page = get(&engines.marketdata, "/v1/instruments");
+        list(&page["instruments"]).iter().any(|one| one["symbol"] == "SIM01").then_some(())
+    });
+    eventually("the past is in", || {
+        let bars = get(&engines.marketdata, "/v1/bars/SIM01?interval=1m");
+        (list(&bars["bars"]).len() > 50).then_some(())
+    });
+    let before = sequence();
+    eventually("the book moves on", || (sequence() > before).then_some(()));
+    let book = get(&engines.marketdata, "/v1/books/SIM01?depth=1");
+    assert_eq!(book["state"], "live");
+    assert!(number(&book["bids"][0]["price"]) < number(&book["asks"][0]["price"]), "{book}");
+    eventually("vpin follows", || get(&engines.vpin, "/v1/vpin/SIM01")["trades"].as_u64().filter(|n| *n > 0));
+    engines.interrupt();
+    let ended = engines.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stopping") && !ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+#[test]
+fn without_the_simulator_there_is_nothing_until_a_replay_is_asked_for() {
+    let place = Place::new();
+    let mut engines = place.start(&["up", "--no-simulator"]);
+    engines.wait_for_line("POST");
+    assert_eq!(list(&get(&engines.marketdata, "/v1/feeds")).len(), 0);
+    assert_eq!(list(&get(&engines.marketdata, "/v1/instruments")["instruments"]).len(), 0);
+    engines.stop();
+}
+
+/// A request whose body never comes holds up the drain; a second Ctrl-C does not wait for it.
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let place = Place::new()
+        .with("NAUTILUS__HTTP__TIMEOUT_MS", "600000")
+        .with("NAUTILUS__HTTP__DRAIN_TIMEOUT_MS", "600000");
+    let mut engines = place.start(&["up"]);
+    let mut stream = TcpStream::connect(engines.vpin.trim_start_matches("http://")).expect("it listens");
+    let request = "POST /v1/vpin/calculate HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line).expect("it answers");
+    assert!(line.starts_with("HTTP/1.1 100"), "the request is under way: {line}");
+    engines.interrupt();
+    engines.wait_for_notice("Ctrl-C again ends at once");
+    engines.interrupt();
+    let ended = engines.wait();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    drop(stream);
+}

@@ -1,0 +1,11 @@
+//! The platform as its user meets it: the real binary, real HTTP, real redis-server and PostgreSQL.
+//!
+//! Nothing here looks inside a process; what an engine computes is tested beside the engine.
+
+mod command_line;
+mod http;
+mod live;
+mod refusals;
+mod servers;
+mod session;
+mod support;
