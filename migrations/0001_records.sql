@@ -26,7 +26,7 @@ CREATE TABLE market_bars (
     high TEXT NOT NULL,
     low TEXT NOT NULL,
     close TEXT NOT NULL,
-    vwap TEXT NOT NULL,
+    vwap TEXT,
     volume TEXT NOT NULL,
     volume_buy TEXT NOT NULL,
     volume_sell TEXT NOT NULL,

@@ -3,7 +3,7 @@
 //! Every frame opens with the same 32-byte [`Header`]. The frequent kinds are 64 bytes long, [`Bar`] and
 //! [`Definition`] 120, so the length follows from the first byte and frames can be laid end to end.
 //! [`FrameRef::split_first`] is the only decoder: it borrows, never copies, and refuses whatever it does not
-//! know. Prices and quantities are in billionths ([`nautilus_types::SCALE`]).
+//! know; reserved bytes are written as zero and not looked at. Prices and quantities are in billionths ([`nautilus_types::SCALE`]).
 
 use nautilus_types::{
     AssetClass, Currency, Instrument, InstrumentId, Money, Price, Quantity, Side, Symbol, UnixNanos, Venue,
@@ -35,6 +35,8 @@ pub mod flags {
     pub const SIMULATED: u16 = 1 << 4;
     /// The source itself marks its book state as doubtful.
     pub const MAYBE_BAD: u16 = 1 << 5;
+    /// All flags this build knows.
+    pub const KNOWN: u16 = LAST | SNAPSHOT | CONTIGUOUS | REPLAY | SIMULATED | MAYBE_BAD;
 }
 
 /// Why bytes are not a frame.
@@ -595,6 +597,7 @@ macro_rules! frame_kinds {
                     $(Kind::$name => {
                         let illegal = |_| FrameError::Illegal { kind: kind.as_str(), field: "enumeration value" };
                         let frame = $name::try_ref_from_bytes(bytes).map_err(illegal)?;
+                        require(frame.header.flags.get() & !flags::KNOWN == 0, kind, "flag")?;
                         frame.check()?;
                         Ok(Self::$name(frame))
                     })*

@@ -36,7 +36,8 @@ pub struct BarRecord {
     pub high: Price,
     pub low: Price,
     pub close: Price,
-    pub vwap: Price,
+    /// Absent when the source sums trades up without saying it.
+    pub vwap: Option<Price>,
     pub volume: Money,
     pub volume_buy: Money,
     pub volume_sell: Money,

@@ -121,7 +121,7 @@ impl Database {
                         query = match argument {
                             Value::BigInt(value) => query.bind(*value),
                             Value::Double(bits) => query.bind(bits.map(f64::from_bits)),
-                            Value::Text(text) => query.bind(text.as_str()),
+                            Value::Text(text) => query.bind(text.as_deref()),
                         };
                     }
                     query.execute(&mut *transaction).await?;

@@ -106,7 +106,7 @@ impl Store {
 }
 
 fn symbol(symbol: Symbol) -> Value {
-    Value::Text(symbol.to_string())
+    Value::Text(Some(symbol.to_string()))
 }
 
 /// A bound beyond what is storable is as good as the largest storable one.

@@ -153,7 +153,7 @@ impl Table {
 pub(crate) enum Value {
     BigInt(i64),
     Double(Option<u64>),
-    Text(String),
+    Text(Option<String>),
 }
 
 /// A record laid out for its table.
@@ -244,10 +244,10 @@ fn bar_values(row: &BarRecord) -> Result<Vec<Value>, String> {
         text(row.high),
         text(row.low),
         text(row.close),
-        text(row.vwap),
-        money("volume", row.volume)?,
-        money("volume_buy", row.volume_buy)?,
-        money("volume_sell", row.volume_sell)?,
+        Value::Text(row.vwap.map(|vwap| vwap.to_string())),
+        text(row.volume),
+        text(row.volume_buy),
+        text(row.volume_sell),
         Value::BigInt(row.trades.into()),
     ])
 }
@@ -257,10 +257,10 @@ fn statistics_values(row: &SessionStatistics) -> Result<Vec<Value>, String> {
         text(row.instrument),
         whole("day", row.day.0)?,
         whole("trades", row.trades)?,
-        money("volume", row.volume)?,
-        money("volume_buy", row.volume_buy)?,
-        money("volume_sell", row.volume_sell)?,
-        money("volume_unknown", row.volume_unknown)?,
+        text(row.volume),
+        text(row.volume_buy),
+        text(row.volume_sell),
+        text(row.volume_unknown),
         text(row.vwap),
         text(row.low),
         text(row.high),
@@ -282,7 +282,7 @@ fn bucket_values(row: &VpinBucket) -> Result<Vec<Value>, String> {
 }
 
 fn text(value: impl fmt::Display) -> Value {
-    Value::Text(value.to_string())
+    Value::Text(Some(value.to_string()))
 }
 
 fn whole(column: &str, value: u64) -> Result<Value, String> {
@@ -296,21 +296,12 @@ fn double(column: &str, value: Option<f64>) -> Result<Value, String> {
     }
 }
 
-/// Amounts of 1e28 and more print but do not parse.
-fn money(column: &str, value: Money) -> Result<Value, String> {
-    let printed = value.to_string();
-    match printed.parse::<Money>() {
-        Ok(_) => Ok(Value::Text(printed)),
-        Err(error) => Err(format!("{column}: {error}")),
-    }
-}
-
 /// PostgreSQL's text holds no zero byte.
 fn plain(column: &str, value: &str) -> Result<Value, String> {
     if value.contains('\0') {
         return Err(format!("{column} holds a zero byte"));
     }
-    Ok(Value::Text(value.to_owned()))
+    Ok(Value::Text(Some(value.to_owned())))
 }
 
 /// An enumeration's name, as JSON also spells it.
@@ -351,7 +342,7 @@ impl Reader {
 
     fn string(&mut self) -> Result<String, StoreError> {
         match self.next() {
-            Value::Text(text) => Ok(text),
+            Value::Text(Some(text)) => Ok(text),
             other => Err(self.unreadable(format!("{other:?}"))),
         }
     }
@@ -359,6 +350,14 @@ impl Reader {
     fn parsed<T: FromStr>(&mut self) -> Result<T, StoreError> {
         let text = self.string()?;
         text.parse().map_err(|_| self.unreadable(text))
+    }
+
+    fn optional_price(&mut self) -> Result<Option<Price>, StoreError> {
+        match self.next() {
+            Value::Text(None) => Ok(None),
+            Value::Text(Some(text)) => text.parse().map(Some).map_err(|_| self.unreadable(text)),
+            other => Err(self.unreadable(format!("{other:?}"))),
+        }
     }
 
     fn named<T: for<'de> Deserialize<'de>>(&mut self) -> Result<T, StoreError> {
@@ -413,7 +412,7 @@ impl Reader {
             high: self.parsed()?,
             low: self.parsed()?,
             close: self.parsed()?,
-            vwap: self.parsed()?,
+            vwap: self.optional_price()?,
             volume: self.parsed()?,
             volume_buy: self.parsed()?,
             volume_sell: self.parsed()?,

@@ -67,7 +67,7 @@ fn bar(ts_open: u64) -> BarRecord {
         high: price("4811"),
         low: price("-37.63"),
         close: price("4810.5"),
-        vwap: price("4810.123456789"),
+        vwap: Some(price("4810.123456789")),
         volume: Money::from_nanos(9_892_000_000_000),
         volume_buy: Money::from_nanos(1),
         volume_sell: Money::ZERO,
@@ -89,7 +89,7 @@ fn instrument(symbol: &str, id: u32, class: AssetClass) -> Instrument {
 }
 
 fn statistics(day: u64) -> SessionStatistics {
-    let largest: Money = "9999999999999999999999999999.999999999".parse().unwrap();
+    let largest = Money::MAX;
     SessionStatistics {
         instrument: es(),
         day: UnixNanos(day),
@@ -262,21 +262,16 @@ fn a_row_that_cannot_be_stored_does_not_hold_up_the_others() {
         let number = |i: u32| if i == 500 { 7 } else { i };
         let row = |i| Record::Instrument(instrument(&format!("I{i}"), number(i), AssetClass::Future));
         let too_late = BarRecord { ts_close: UnixNanos(u64::MAX), ..bar(1) };
-        let too_much = SessionStatistics { volume: Money::MAX, ..statistics(1) };
         let endless = VpinBucket { buy: f64::INFINITY, ..bucket(1, None) };
         store.write((0..1_500).map(row));
-        store.write([
-            Record::Bar(too_late),
-            Record::SessionStatistics(too_much),
-            Record::VpinBucket(endless),
-        ]);
+        store.write([Record::Bar(too_late), Record::VpinBucket(endless)]);
         store.write([Record::VpinBucket(bucket(1, Some(f64::NAN))), Record::Setting(setting("a\0", ""))]);
         store.write([Record::Bar(bar(0))]);
         store.flush(PATIENCE).await.unwrap();
         assert_eq!(store.instruments().await.unwrap().len(), 1_499);
         assert_eq!(bars(&store).await, [bar(0)]);
         let health = store.health();
-        assert_eq!((health.rejected_rows, health.written_rows, health.queued_rows), (6, 1_500, 0));
+        assert_eq!((health.rejected_rows, health.written_rows, health.queued_rows), (5, 1_500, 0));
         assert!(health.is_up());
     });
 }

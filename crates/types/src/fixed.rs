@@ -44,14 +44,13 @@ fn parse_nanos(text: &str) -> Result<i128, FixedError> {
     if fraction.len() > DECIMALS {
         return Err(FixedError::TooFine(shorten(text)));
     }
-    if whole.len() > 28 {
-        return Err(FixedError::TooLarge(shorten(text), "about 1e28"));
-    }
     let digit_value = |acc: i128, b: u8| acc * 10 + i128::from(b - b'0');
-    let whole = whole.bytes().fold(0, digit_value);
+    // Thirty digits hold every i128 of billionths and do not overflow one themselves.
+    let whole = if whole.len() <= 30 { whole.bytes().fold(0, digit_value) } else { i128::MAX };
     let missing = u32::try_from(DECIMALS - fraction.len()).expect("at most nine");
     let fraction = fraction.bytes().fold(0, digit_value) * 10i128.pow(missing);
-    let magnitude = whole * i128::from(SCALE) + fraction;
+    let magnitude = whole.checked_mul(i128::from(SCALE)).and_then(|whole| whole.checked_add(fraction));
+    let magnitude = magnitude.ok_or_else(|| FixedError::TooLarge(shorten(text), "about 1.7e29"))?;
     Ok(if negative { -magnitude } else { magnitude })
 }
 
@@ -282,6 +281,12 @@ mod tests {
             prop_assert_eq!(price.to_string().parse::<Price>(), Ok(price));
             let json = serde_json::to_string(&price).unwrap();
             prop_assert_eq!(serde_json::from_str::<Price>(&json).unwrap(), price);
+        }
+
+        #[test]
+        fn money_round_trips(nanos in -i128::MAX..=i128::MAX) {
+            let money = Money::from_nanos(nanos);
+            prop_assert_eq!(money.to_string().parse::<Money>(), Ok(money));
         }
 
         #[test]

@@ -16,7 +16,7 @@ use nautilus_service::{EngineHandle, Problem, wall_clock};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Frames handed to the engine at once.
+/// Frames handed to the engine at once, at most.
 const BATCH_FRAMES: usize = 512;
 /// Hand-overs the engine may be behind before the feed waits.
 const OUTSTANDING_MAX: u64 = 8;
@@ -171,6 +171,7 @@ impl FeedManager {
         let runner = Runner {
             engine: self.engine.clone(),
             lag_limit: self.star_capacity / 4,
+            batch: usize::try_from(self.star_capacity / 32).map_or(BATCH_FRAMES, |share| share.min(BATCH_FRAMES)),
             job: Arc::clone(&job),
             sent: 0,
             fed_before: self.engine.progress().fed.load(Relaxed),
@@ -238,6 +239,8 @@ impl FeedManager {
 struct Runner {
     engine: EngineHandle<MarketdataEngine>,
     lag_limit: u64,
+    /// What is outstanding at most must fit into the star beside what a reader may be behind.
+    batch: usize,
     job: Arc<Job>,
     sent: u64,
     fed_before: u64,
@@ -249,7 +252,7 @@ impl Runner {
         let mut clock = None;
         loop {
             frames.clear();
-            let read = feed.read(BATCH_FRAMES, &mut frames).map_err(|error| error.to_string());
+            let read = feed.read(self.batch, &mut frames).map_err(|error| error.to_string());
             // What was read before an error is good and goes in.
             match self.job.pace {
                 Pace::Max => self.hand_over(&frames)?,

@@ -216,8 +216,9 @@ pub(crate) struct BarAnswer {
     low: Price,
     #[schema(value_type = String)]
     close: Price,
-    #[schema(value_type = String)]
-    vwap: Price,
+    /// Absent when the source does not say.
+    #[schema(value_type = Option<String>)]
+    vwap: Option<Price>,
     #[schema(value_type = String)]
     volume: Money,
     #[schema(value_type = String)]

@@ -112,7 +112,7 @@ impl Series {
             high: sums.high,
             low: sums.low,
             close: sums.close,
-            vwap: sums.vwap(),
+            vwap: Some(sums.vwap()),
             volume: Money::from_nanos(sums.volume),
             volume_buy: Money::from_nanos(sums.buy),
             volume_sell: Money::from_nanos(sums.sell),

@@ -44,7 +44,7 @@ fn a_trade_across_a_boundary_is_split_exactly() {
     let lot = i128::from(SCALE);
     assert_eq!(volumes(&closed), [(10 * lot, 6 * lot, 2), (10 * lot, 10 * lot, 1)]);
     assert_eq!(volumes(forming.as_slice()), [(3 * lot, 3 * lot, 1)]);
-    assert_eq!(closed[0].vwap, Price::from_nanos(160));
+    assert_eq!(closed[0].vwap, Some(Price::from_nanos(160)));
     assert_eq!((closed[0].open.nanos(), closed[0].close.nanos()), (100, 200));
     assert!(closed[0].ts_open < closed[1].ts_open && closed[1].ts_open < forming.unwrap().ts_open);
 }

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use nautilus_engine::{Effects, History, HistoryView};
-use nautilus_messages::frame::{Bar, Kind, Trade};
+use nautilus_messages::frame::{Bar, Kind, NO_PRICE, Trade};
 use nautilus_messages::record::{BarRecord, Record};
-use nautilus_types::{Instrument, NANOS_PER_SECOND, Symbol, UnixNanos};
+use nautilus_types::{Instrument, NANOS_PER_SECOND, Price, Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
 use zerocopy::byteorder::little_endian::{I64, U32, U64};
 
@@ -258,7 +258,7 @@ fn frame_of(record: &BarRecord, line: &Line) -> Option<Bar> {
         volume_nanos: narrow(record.volume)?,
         volume_buy_nanos: narrow(record.volume_buy)?,
         volume_sell_nanos: narrow(record.volume_sell)?,
-        vwap_nanos: I64::new(record.vwap.nanos()),
+        vwap_nanos: I64::new(record.vwap.map_or(NO_PRICE, Price::nanos)),
         ts_open_ns: U64::new(record.ts_open.0),
         trades: U32::new(record.trades),
         unit: record.unit,
@@ -268,7 +268,7 @@ fn frame_of(record: &BarRecord, line: &Line) -> Option<Bar> {
 }
 
 fn record_of(bar: &Bar, instrument: Symbol, ts_close: UnixNanos) -> BarRecord {
-    let price = |nanos: I64| nautilus_types::Price::from_nanos(nanos.get());
+    let price = |nanos: I64| Price::from_nanos(nanos.get());
     let money = |nanos: I64| nautilus_types::Money::from_nanos(i128::from(nanos.get()));
     BarRecord {
         instrument,
@@ -280,7 +280,7 @@ fn record_of(bar: &Bar, instrument: Symbol, ts_close: UnixNanos) -> BarRecord {
         high: price(bar.high_nanos),
         low: price(bar.low_nanos),
         close: price(bar.close_nanos),
-        vwap: price(bar.vwap_nanos),
+        vwap: (bar.vwap_nanos.get() != NO_PRICE).then(|| price(bar.vwap_nanos)),
         volume: money(bar.volume_nanos),
         volume_buy: money(bar.volume_buy_nanos),
         volume_sell: money(bar.volume_sell_nanos),

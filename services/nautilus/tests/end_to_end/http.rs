@@ -297,7 +297,7 @@ fn replays_are_started_followed_and_cancelled() {
     let place = Place::new();
     let engines = place.start_after_replay(&sample());
     let url = &engines.marketdata;
-    let (stats, digests) = (get(url, "/v1/stats/SIM01"), engines.digests());
+    let (stats, [digest, _]) = (get(url, "/v1/stats/SIM01"), engines.digests());
     let post = |speed: Value| {
         let body = json!({"path": sample(), "speed": speed}).to_string();
         let answer = ask("POST", url, "/v1/replays", Some(&body));
@@ -326,12 +326,7 @@ fn replays_are_started_followed_and_cancelled() {
     assert_eq!(get(url, "/v1/stats/SIM01"), stats, "a session replayed again starts anew");
     let ids: Vec<_> = list(&get(url, "/v1/replays")).iter().filter_map(|job| job["id"].as_u64()).collect();
     assert_eq!(ids, [1, slow, fast]);
-    eventually("vpin has read it all", || {
-        (get(&engines.vpin, "/v1/engine")["star_read"] == get(url, "/v1/engine")["star_published"]).then_some(())
-    });
-    let trades = |engines: &Engines| get(&engines.vpin, "/v1/vpin/SIM01")["trades"].as_u64();
-    assert_eq!(trades(&engines), stats["trades"].as_u64(), "vpin starts anew with it");
-    assert_eq!(engines.digests(), digests);
+    assert_eq!(engines.digests()[0], digest);
     engines.stop();
 }
 
@@ -358,7 +353,7 @@ fn a_changed_configuration_survives_a_restart() {
     let engines = place.start_after_replay(&sample());
     assert_eq!(get(&engines.vpin, path), changed);
     let vpin = get(&engines.vpin, "/v1/vpin/SIM01");
-    assert_eq!((&vpin["bucket_volume"], &vpin["bucket_volume_source"]), (&json!("12.5"), &json!("fixed")));
+    assert_eq!((&vpin["bucket_volume"], &vpin["bucket_volume_source"]), (&json!("12.5"), &json!("configured")));
     let volume = number(&get(&engines.marketdata, "/v1/stats/SIM01")["volume"]);
     let buckets = vpin["buckets"].as_f64().expect("a count");
     assert!((buckets * 12.5 + number(&vpin["filled"]) - volume).abs() < 1e-9, "every lot is in a bucket");
