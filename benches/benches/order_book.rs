@@ -27,8 +27,8 @@ const ROUNDS: usize = 15;
 const CLOCKED: usize = 64;
 /// Frames that the engine is handed at once.
 const BATCH: usize = 512;
-/// Million messages a second, Apple M, ITCH from memory to book.
-const PUBLISHED: Peer<'_> = Peer::Published("best published ITCH book, another machine", 3.77);
+/// Million messages a second, end to end, ITCH on an Apple M: an order of magnitude, not a race.
+const PUBLISHED: Peer<'_> = Peer::Published("best published ITCH book; other machine, other data", 3.77);
 
 /// What is usually written first: orders in a hash map, level totals in trees. It knows no place in the queue.
 #[derive(Default)]
@@ -156,16 +156,17 @@ fn engine<'a>(decoded: &'a [FrameRef<'a>]) -> Contest<'a> {
             engine
         })
     };
-    Contest::new("marketdata engine", decoded.len())
-        .enter("step", move || pass(Box::new(|_, _| {})))
-        .enter("step, star and views", move || {
+    Contest::new("marketdata engine", decoded.len()).enter("step", move || pass(Box::new(|_, _| {}))).enter(
+        "step, star and views",
+        move || {
             let star = Star::local(1 << 16, "bench");
             let mut publisher = star.publisher(1).expect("the only publisher");
             pass(Box::new(move |engine, out| {
                 publisher.publish(&out.star);
                 engine.publish(&mut |_, view| drop(black_box(view)));
             }))
-        })
+        },
+    )
 }
 
 /// Reads a recording to its end, batch by batch, and hands over the frames.
@@ -268,11 +269,17 @@ fn main() {
     let ns = Unit::Nanoseconds;
     let mut books = books(&session, changes.len());
     let [ours, naive, tree, decode] = &books.race(ROUNDS)[..] else { unreachable!("four were entered") };
-    report.row("decode + apply, per message", ns, ours, Peer::Here("NaiveBook (BTreeMap)", naive), Goal::AtMost(250.0));
+    report.row(
+        "decode + apply, per message",
+        ns,
+        ours,
+        Peer::Here("NaiveBook (BTreeMap)", naive),
+        Goal::AtMost(250.0),
+    );
     report.row("the same", ns, ours, Peer::Here("HashMap + BTreeMap levels, no queues", tree), Goal::None);
     report.row("decode alone", ns, decode, Peer::None, Goal::None);
     let rate = |figures: &Figures| figures.map(|ns| 1e3 / ns);
-    report.row("decode + apply", Unit::MillionsPerSecond, &rate(ours), PUBLISHED, Goal::AtLeast(4.0));
+    report.row("the same", Unit::MillionsPerSecond, &rate(ours), Peer::None, Goal::AtLeast(4.0));
     report_spread(&mut report, &changes);
 
     let mut engine = engine(&decoded);
@@ -282,11 +289,25 @@ fn main() {
 
     let mut files = files(&session, &plain);
     let [read, dbn, book, zst] = &files.race(ROUNDS)[..] else { unreachable!("four were entered") };
-    report.row("DBN to frames, per record", ns, read, Peer::Here("`dbn` crate, record references only", dbn), Goal::None);
-    report.row("DBN to book, end to end", Unit::MillionsPerSecond, &rate(book), PUBLISHED, Goal::AtLeast(4.0));
+    report.row(
+        "DBN to frames, per record",
+        ns,
+        read,
+        Peer::Here("`dbn` crate, record references only", dbn),
+        Goal::None,
+    );
+    report.row(
+        "DBN to book, end to end",
+        Unit::MillionsPerSecond,
+        &rate(book),
+        PUBLISHED,
+        Goal::AtLeast(4.0),
+    );
     report.row("DBN.zst to book, end to end", Unit::MillionsPerSecond, &rate(zst), PUBLISHED, Goal::None);
     let (name, records, messages) = (session.name, session.records, changes.len());
-    report.note(&format!("{name}: {records} records, {messages} order messages; every book ended with the same levels."));
+    report.note(&format!(
+        "{name}: {records} records, {messages} order messages; every book ended with the same levels."
+    ));
 
     let mut criterion = Criterion::default().configure_from_args();
     books.criterion(&mut criterion);

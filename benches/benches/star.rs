@@ -43,7 +43,8 @@ fn frame(ts_ns: u64) -> Bytes {
 
 fn clock_ns() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).expect("a bench ends within centuries")
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos())
+        .expect("a bench ends within centuries")
 }
 
 /// How old a frame is.
@@ -102,7 +103,8 @@ fn tokio_publish(readers: usize) -> impl FnMut() -> Duration {
 }
 
 fn report_publish(report: &mut Report, criterion: &mut Criterion) {
-    let cases = [(1, "star publish, 1 reader"), (8, "star publish, 8 readers"), (16, "star publish, 16 readers")];
+    let cases =
+        [(1, "star publish, 1 reader"), (8, "star publish, 8 readers"), (16, "star publish, 16 readers")];
     for (readers, name) in cases {
         let mut contest = Contest::new(name, BATCH * BATCHES)
             .enter("star", star_publish(readers))
@@ -189,7 +191,13 @@ fn report_hops(report: &mut Report, reader: &str, gap: Duration, samples: usize,
     let [ours, tokio] = &figures;
     let peer = |n: usize| Peer::Here("tokio broadcast", &tokio[n]);
     report.row(&format!("hop to a reader that {reader}, p50"), Unit::Microseconds, &ours[0], peer(0), goal);
-    report.row(&format!("hop to a reader that {reader}, p99"), Unit::Microseconds, &ours[1], peer(1), Goal::None);
+    report.row(
+        &format!("hop to a reader that {reader}, p99"),
+        Unit::Microseconds,
+        &ours[1],
+        peer(1),
+        Goal::None,
+    );
 }
 
 fn main() {

@@ -109,7 +109,8 @@ impl Textbook {
         if ts >= self.bar.end_ns {
             self.close_bar(size, window);
             let width = 60 * NANOS_PER_SECOND;
-            self.bar = TextbookBar { end_ns: (ts / width + 1) * width, first: price, last: price, volume: 0.0 };
+            self.bar =
+                TextbookBar { end_ns: (ts / width + 1) * width, first: price, last: price, volume: 0.0 };
         }
         self.bar.last = price;
         self.bar.volume += quantity;
@@ -193,7 +194,9 @@ fn assert_both_agree(trades: &[Trade]) {
     for classification in Classification::ALL {
         let (lane, expected) = (view.lane(classification), &textbook.lanes[classification as usize]);
         assert_eq!(lane.buckets, expected.completed, "{classification:?}");
-        let (Some(vpin), Some(by_the_book)) = (lane.vpin, expected.vpin) else { panic!("no VPIN was reached") };
+        let (Some(vpin), Some(by_the_book)) = (lane.vpin, expected.vpin) else {
+            panic!("no VPIN was reached")
+        };
         assert!((vpin - by_the_book).abs() < 1e-9, "{classification:?}: {vpin} is not {by_the_book}");
     }
 }

@@ -209,7 +209,9 @@ fn machine() -> String {
     let _ = writeln!(head, "- machine: {model}, {cores} cores, {}", answer("uname", &["-srm"]));
     let _ = writeln!(head, "- compiler: {}, profile `bench`", answer("rustc", &["--version"]));
     let _ = writeln!(head, "- command: `cargo bench -p nautilus-benches`, `{RESULTS}` naming this file");
-    head.push_str("- figures: **median round** (best–worst round); `README.md` here says how rounds are made\n");
+    head.push_str(
+        "- figures: **median round** (best–worst round); `README.md` here says how rounds are made\n",
+    );
     head
 }
 

@@ -7,6 +7,7 @@ pub mod compute;
 pub mod config;
 pub mod http;
 pub mod metrics;
+pub mod paging;
 pub mod platform;
 pub mod problem;
 pub mod server;

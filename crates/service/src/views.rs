@@ -6,6 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use nautilus_types::Symbol;
 
+use crate::problem::Problem;
+
 /// The newest view of every instrument.
 #[derive(Debug)]
 pub struct Views<V> {
@@ -24,6 +26,15 @@ impl<V> Views<V> {
     pub fn get(&self, symbol: Symbol) -> Option<Arc<V>> {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
         slots.get(&symbol).map(|slot| slot.load_full())
+    }
+
+    /// The newest view of the instrument of that name.
+    ///
+    /// # Errors
+    /// 404 when there is none.
+    pub fn named(&self, name: &str) -> Result<Arc<V>, Problem> {
+        let view = name.parse().ok().and_then(|symbol| self.get(symbol));
+        view.ok_or_else(|| Problem::unknown_instrument(name))
     }
 
     /// The newest views in order of symbol, from the first symbol after `after`, at most `limit`.

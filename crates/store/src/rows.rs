@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use std::str::FromStr;
 
 use nautilus_messages::record::{BarRecord, Record, SessionStatistics, Setting, VpinBucket};
-use nautilus_types::{Instrument, InstrumentId, Money, Price, UnixNanos};
+use nautilus_types::{Instrument, InstrumentId, Price, UnixNanos};
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use nautilus_engine_marketdata::{InstrumentView, MarketdataEngine};
+use nautilus_engine_marketdata::MarketdataEngine;
+use nautilus_service::paging::{InstrumentsPage, InstrumentsQuery, PAGE_MAX, within};
 use nautilus_service::{EngineHandle, Json, Path, Problem, Query};
 use nautilus_store::Store;
 use nautilus_types::{Symbol, UnixNanos};
@@ -14,11 +15,9 @@ use utoipa_axum::routes;
 use crate::feeds::{FeedManager, FeedState, Job, Pace};
 use crate::settings::Settings;
 use crate::shapes::{
-    BarsAnswer, BarsQuery, BookAnswer, BookQuery, FeedAnswer, InstrumentPage, PageQuery, ReplayRequest,
-    StatsAnswer, TradesAnswer, TradesQuery,
+    BarsAnswer, BarsQuery, BookAnswer, BookQuery, FeedAnswer, InstrumentAnswer, ReplayRequest, StatsAnswer,
+    TradesAnswer, TradesQuery,
 };
-
-const PAGE_MAX: usize = 4_096;
 
 #[derive(Clone)]
 struct Api {
@@ -47,11 +46,6 @@ pub(crate) fn router(
 }
 
 impl Api {
-    fn view(&self, name: &str) -> Result<Arc<InstrumentView>, Problem> {
-        let view = name.parse::<Symbol>().ok().and_then(|symbol| self.engine.views().get(symbol));
-        view.ok_or_else(|| Problem::unknown_instrument(name))
-    }
-
     fn job(&self, id: u64) -> Result<Arc<Job>, Problem> {
         let unknown = || {
             Problem::not_found(
@@ -63,29 +57,15 @@ impl Api {
     }
 }
 
-/// A page size or depth in its range.
-fn within(name: &str, value: usize, most: usize) -> Result<usize, Problem> {
-    if (1..=most).contains(&value) {
-        return Ok(value);
-    }
-    Err(Problem::bad_request("invalid_query", format!("{name} is {value}; it must be between 1 and {most}")))
-}
-
 /// Every instrument, by symbol.
-#[utoipa::path(get, path = "/v1/instruments", tag = "marketdata", params(PageQuery), responses(
-    (status = 200, body = InstrumentPage), (status = 400, body = Problem),
+#[utoipa::path(get, path = "/v1/instruments", tag = "marketdata", params(InstrumentsQuery), responses(
+    (status = 200, body = InstrumentsPage<InstrumentAnswer>), (status = 400, body = Problem),
 ))]
 async fn instruments(
     State(api): State<Api>,
-    Query(query): Query<PageQuery>,
-) -> Result<Json<InstrumentPage>, Problem> {
-    let limit = within("limit", query.limit, PAGE_MAX)?;
-    let views = api.engine.views().page(query.after, limit);
-    let next = views.last().filter(|_| views.len() == limit).map(|(symbol, _)| *symbol);
-    Ok(Json(InstrumentPage {
-        instruments: views.iter().map(|(_, view)| view.as_ref().into()).collect(),
-        next,
-    }))
+    Query(query): Query<InstrumentsQuery>,
+) -> Result<Json<InstrumentsPage<InstrumentAnswer>>, Problem> {
+    InstrumentsPage::of(api.engine.views(), query).map(Json)
 }
 
 /// An instrument's order book.
@@ -98,7 +78,7 @@ async fn book(
     Path(name): Path<String>,
     Query(query): Query<BookQuery>,
 ) -> Result<Json<BookAnswer>, Problem> {
-    let view = api.view(&name)?;
+    let view = api.engine.views().named(&name)?;
     let depth = within("depth", query.depth, api.settings.engine.depth)?;
     Ok(Json(BookAnswer::new(&view, depth)))
 }
@@ -113,7 +93,7 @@ async fn trades(
     Path(name): Path<String>,
     Query(query): Query<TradesQuery>,
 ) -> Result<Json<TradesAnswer>, Problem> {
-    let view = api.view(&name)?;
+    let view = api.engine.views().named(&name)?;
     let limit = within("limit", query.limit, PAGE_MAX)?;
     Ok(Json(TradesAnswer::new(&view, query.before.unwrap_or(u64::MAX), limit)))
 }
@@ -134,7 +114,7 @@ async fn bars(
     if query.from_ns.is_some() || query.to_ns.is_some() {
         return stored_bars(&api, &name, &query, limit).await.map(Json);
     }
-    let view = api.view(&name)?;
+    let view = api.engine.views().named(&name)?;
     let bars = view.bars.iter().find(|bars| bars.spec == query.interval).ok_or_else(|| {
         let built: Vec<_> = view.bars.iter().map(|bars| bars.spec.to_string()).collect();
         let detail = format!("{} bars are not built; there are {}", query.interval, built.join(", "));
@@ -181,7 +161,7 @@ fn store_problem(error: nautilus_store::StoreError) -> Problem {
     (status = 200, body = StatsAnswer), (status = 404, body = Problem),
 ))]
 async fn stats(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<StatsAnswer>, Problem> {
-    let view = api.view(&name)?;
+    let view = api.engine.views().named(&name)?;
     let day = view.statistics.as_ref();
     let none = || Problem::not_found("no_trades", format!("{} has not traded yet", view.instrument.symbol));
     Ok(Json(day.ok_or_else(none)?.into()))
@@ -191,12 +171,7 @@ async fn stats(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<
 #[utoipa::path(get, path = "/v1/replays", tag = "replays", responses((status = 200, body = Vec<FeedAnswer>)))]
 async fn list_replays(State(api): State<Api>) -> Json<Vec<FeedAnswer>> {
     Json(
-        api.feeds
-            .jobs()
-            .iter()
-            .filter(|job| job.pace != Pace::Live)
-            .map(|job| job.as_ref().into())
-            .collect(),
+        api.feeds.jobs().iter().filter(|job| job.pace != Pace::Live).map(|job| job.as_ref().into()).collect(),
     )
 }
 

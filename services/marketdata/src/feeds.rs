@@ -171,7 +171,8 @@ impl FeedManager {
         let runner = Runner {
             engine: self.engine.clone(),
             lag_limit: self.star_capacity / 4,
-            batch: usize::try_from(self.star_capacity / 32).map_or(BATCH_FRAMES, |share| share.min(BATCH_FRAMES)),
+            batch: usize::try_from(self.star_capacity / 32)
+                .map_or(BATCH_FRAMES, |share| share.min(BATCH_FRAMES)),
             job: Arc::clone(&job),
             sent: 0,
             fed_before: self.engine.progress().fed.load(Relaxed),

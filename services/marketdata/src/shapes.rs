@@ -5,6 +5,7 @@
 use nautilus_engine_marketdata::{BarSpec, BookLevel, Counters, InstrumentView, TradeView};
 use nautilus_messages::frame::{BookState, TradingState};
 use nautilus_messages::record::{BarRecord, SessionStatistics};
+use nautilus_service::paging::default_limit;
 use nautilus_types::{Instrument, Money, Price, Quantity, Side, Symbol, UnixNanos};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -47,15 +48,6 @@ impl From<&InstrumentView> for InstrumentAnswer {
             counters: view.counters,
         }
     }
-}
-
-/// A page of instruments.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct InstrumentPage {
-    pub(crate) instruments: Vec<InstrumentAnswer>,
-    /// Give it as `after` for the next page; absent on the last.
-    #[schema(value_type = Option<String>)]
-    pub(crate) next: Option<Symbol>,
 }
 
 /// An order book.
@@ -399,12 +391,8 @@ pub(crate) struct TradesQuery {
     /// Trades with a smaller sequence only.
     pub(crate) before: Option<u64>,
     /// Trades at the most, 1 to 4096.
-    #[serde(default = "hundred")]
+    #[serde(default = "default_limit")]
     pub(crate) limit: usize,
-}
-
-fn hundred() -> usize {
-    100
 }
 
 /// Which bars.
@@ -421,23 +409,10 @@ pub(crate) struct BarsQuery {
     /// Bars that open before this instant.
     pub(crate) to_ns: Option<u64>,
     /// Bars at the most, 1 to 4096; the newest, or with `from_ns` the oldest of the range.
-    #[serde(default = "hundred")]
+    #[serde(default = "default_limit")]
     pub(crate) limit: usize,
 }
 
 fn minute() -> BarSpec {
     "1m".parse().expect("1m is a bar interval")
-}
-
-/// Which page of the instruments.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PageQuery {
-    /// Instruments behind this one only.
-    #[param(value_type = Option<String>)]
-    pub(crate) after: Option<Symbol>,
-    /// Instruments at the most, 1 to 4096.
-    #[serde(default = "hundred")]
-    pub(crate) limit: usize,
 }

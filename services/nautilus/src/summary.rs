@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nautilus_engine::Engine;
 use nautilus_engine_marketdata::InstrumentView;
+use nautilus_engine_vpin::{LaneView, VpinView};
 use nautilus_marketdata::Job;
 use nautilus_messages::mesh::Classification;
 
@@ -19,8 +20,9 @@ pub(crate) async fn print(engines: &Engines, job: &Job, elapsed: Duration) {
     let views = engines.marketdata.engine.views().page(None, usize::MAX);
     println!();
     println!(
-        "{:<16}{:>10}{:>14}{:>16}{:>14}{:>14}{:>9}{:>9}  {:<8}{:>8}",
-        "instrument", "trades", "volume", "vwap", "best bid", "best ask", "levels", "orders", "state", "VPIN"
+        "{:<16}{:>10}{:>14}{:>16}{:>14}{:>14}{:>9}{:>9}  {:<8}{:>8}{:>11}",
+        "instrument", "trades", "volume", "vwap", "best bid", "best ask", "levels", "orders", "state", "VPIN",
+        "by flag"
     );
     for (_, view) in views.iter().take(ROWS_MAX) {
         print_row(engines, view);
@@ -60,14 +62,12 @@ fn print_row(engines: &Engines, view: &InstrumentView) {
     };
     let (bids, asks) = (&view.book.bid_totals, &view.book.ask_totals);
     let vpin = engines.vpin.engine.views().get(view.instrument.symbol);
-    let vpin = vpin.and_then(|view| {
-        let primary = view.primary().vpin.map(|vpin| (view.configuration.classification, vpin));
-        primary.or_else(|| {
-            view.lane(Classification::Aggressor).vpin.map(|vpin| (Classification::Aggressor, vpin))
-        })
-    });
+    let vpin = |lane: fn(&VpinView) -> &LaneView| {
+        let value = vpin.as_ref().and_then(|view| lane(view).vpin);
+        value.map_or_else(dash, |vpin| format!("{vpin:.4}"))
+    };
     println!(
-        "{:<16}{:>10}{:>14}{:>16}{:>14}{:>14}{:>9}{:>9}  {:<8}{:>8}",
+        "{:<16}{:>10}{:>14}{:>16}{:>14}{:>14}{:>9}{:>9}  {:<8}{:>8}{:>11}",
         view.instrument.symbol,
         stats.map_or(0, |stats| stats.trades),
         stats.map_or_else(dash, |stats| stats.volume.to_string()),
@@ -77,6 +77,7 @@ fn print_row(engines: &Engines, view: &InstrumentView) {
         format!("{}/{}", bids.levels, asks.levels),
         bids.orders + asks.orders,
         format!("{:?}", view.state).to_lowercase(),
-        vpin.map_or_else(dash, |(_, vpin)| format!("{vpin:.4}")),
+        vpin(VpinView::primary),
+        vpin(|view| view.lane(Classification::Aggressor)),
     );
 }

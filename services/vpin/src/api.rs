@@ -1,21 +1,16 @@
 //! The routes of the vpin service.
 
-use std::sync::Arc;
-
 use axum::extract::{DefaultBodyLimit, State};
-use nautilus_engine_vpin::{
-    BatchAnswer, BatchRequest, Command, Configuration, VpinEngine, VpinView, calculate,
-};
+use nautilus_engine_vpin::{BatchAnswer, BatchRequest, Command, Configuration, VpinEngine, calculate};
+use nautilus_service::paging::{InstrumentsPage, InstrumentsQuery, PAGE_MAX, within};
 use nautilus_service::{ComputePool, EngineHandle, Json, Path, Problem, Query, RawBody};
-use nautilus_types::Symbol;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::shapes::{ConfigurationAnswer, HistoryPage, HistoryQuery, PageQuery, VpinAnswer, VpinPage};
+use crate::shapes::{ConfigurationAnswer, HistoryPage, HistoryQuery, VpinAnswer};
 
 /// The largest body of a calculation: about 100,000 trades.
 const CALCULATE_BODY_MAX: usize = 8 << 20;
-const PAGE_MAX: usize = 4_096;
 
 #[derive(Clone)]
 struct Api {
@@ -34,32 +29,15 @@ pub(crate) fn router(engine: EngineHandle<VpinEngine>) -> OpenApiRouter {
         .with_state(Api { engine, pool: ComputePool::default() })
 }
 
-impl Api {
-    fn view(&self, name: &str) -> Result<Arc<VpinView>, Problem> {
-        let view = name.parse::<Symbol>().ok().and_then(|symbol| self.engine.views().get(symbol));
-        view.ok_or_else(|| Problem::unknown_instrument(name))
-    }
-}
-
-fn page_size(limit: usize) -> Result<usize, Problem> {
-    if (1..=PAGE_MAX).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(Problem::bad_request(
-        "invalid_query",
-        format!("limit is {limit}; it must be between 1 and {PAGE_MAX}"),
-    ))
-}
-
 /// Every instrument's VPIN, by symbol.
-#[utoipa::path(get, path = "/v1/vpin", tag = "vpin", params(PageQuery), responses(
-    (status = 200, body = VpinPage), (status = 400, body = Problem),
+#[utoipa::path(get, path = "/v1/vpin", tag = "vpin", params(InstrumentsQuery), responses(
+    (status = 200, body = InstrumentsPage<VpinAnswer>), (status = 400, body = Problem),
 ))]
-async fn list(State(api): State<Api>, Query(query): Query<PageQuery>) -> Result<Json<VpinPage>, Problem> {
-    let limit = page_size(query.limit)?;
-    let views = api.engine.views().page(query.after, limit);
-    let next = views.last().filter(|_| views.len() == limit).map(|(symbol, _)| *symbol);
-    Ok(Json(VpinPage { instruments: views.iter().map(|(_, view)| view.as_ref().into()).collect(), next }))
+async fn list(
+    State(api): State<Api>,
+    Query(query): Query<InstrumentsQuery>,
+) -> Result<Json<InstrumentsPage<VpinAnswer>>, Problem> {
+    InstrumentsPage::of(api.engine.views(), query).map(Json)
 }
 
 /// An instrument's VPIN now, for every classification.
@@ -68,7 +46,7 @@ async fn list(State(api): State<Api>, Query(query): Query<PageQuery>) -> Result<
     (status = 200, body = VpinAnswer), (status = 404, body = Problem),
 ))]
 async fn get_vpin(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<VpinAnswer>, Problem> {
-    Ok(Json(api.view(&name)?.as_ref().into()))
+    Ok(Json(api.engine.views().named(&name)?.as_ref().into()))
 }
 
 /// An instrument's completed buckets, newest last; the newest 4,096 are kept here, all of them in the database.
@@ -81,8 +59,8 @@ async fn get_history(
     Path(name): Path<String>,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<HistoryPage>, Problem> {
-    let view = api.view(&name)?;
-    let limit = page_size(query.limit)?;
+    let view = api.engine.views().named(&name)?;
+    let limit = within("limit", query.limit, PAGE_MAX)?;
     let classification = query.classification.unwrap_or(view.configuration.classification);
     let before = query.before.unwrap_or(u64::MAX);
     let history = &view.lane(classification).history;
@@ -104,7 +82,7 @@ async fn get_configuration(
     State(api): State<Api>,
     Path(name): Path<String>,
 ) -> Result<Json<ConfigurationAnswer>, Problem> {
-    let view = api.view(&name)?;
+    let view = api.engine.views().named(&name)?;
     Ok(Json(ConfigurationAnswer { instrument: view.instrument, configuration: view.configuration }))
 }
 
@@ -124,7 +102,7 @@ async fn put_configuration(
     Path(name): Path<String>,
     Json(configuration): Json<Configuration>,
 ) -> Result<Json<ConfigurationAnswer>, Problem> {
-    let instrument = api.view(&name)?.instrument;
+    let instrument = api.engine.views().named(&name)?.instrument;
     api.engine.command(Command::Configure { instrument, configuration }).await?;
     Ok(Json(ConfigurationAnswer { instrument, configuration }))
 }

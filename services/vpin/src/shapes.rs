@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use nautilus_engine_vpin::{BucketRow, BucketVolumeSource, Configuration, LaneView, VpinView};
 use nautilus_messages::mesh::{Classification, ToxicityLevel};
+use nautilus_service::paging::default_limit;
 use nautilus_types::{Quantity, Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -94,15 +95,6 @@ impl From<&VpinView> for VpinAnswer {
     }
 }
 
-/// A page of instruments.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct VpinPage {
-    pub(crate) instruments: Vec<VpinAnswer>,
-    /// Give it as `after` for the next page; absent on the last.
-    #[schema(value_type = Option<String>)]
-    pub(crate) next: Option<Symbol>,
-}
-
 /// A page of completed buckets.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HistoryPage {
@@ -130,23 +122,6 @@ pub(crate) struct HistoryQuery {
     /// Buckets at the most, 1 to 4096.
     #[serde(default = "default_limit")]
     pub(crate) limit: usize,
-}
-
-/// Which page of the instruments.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PageQuery {
-    /// Instruments behind this one only.
-    #[param(value_type = Option<String>)]
-    pub(crate) after: Option<Symbol>,
-    /// Instruments at the most, 1 to 4096.
-    #[serde(default = "default_limit")]
-    pub(crate) limit: usize,
-}
-
-fn default_limit() -> usize {
-    100
 }
 
 /// An instrument's configuration.

@@ -20,7 +20,11 @@ fn assert_refused(case: &str, ended: &Ended, code: i32, parts: &[&str]) {
         assert!(said[0].contains(part), "{case}: '{part}' is not in: {}", said[0]);
     }
     for insides in ["panicked", "RUST_BACKTRACE", "Err(", "Some("] {
-        assert!(!ended.stderr.contains(insides) && !ended.stdout.contains(insides), "{case}: {}", ended.stderr);
+        assert!(
+            !ended.stderr.contains(insides) && !ended.stdout.contains(insides),
+            "{case}: {}",
+            ended.stderr
+        );
     }
 }
 
@@ -33,8 +37,13 @@ fn help_and_version_are_printed() {
         assert!(help.stdout.contains(part), "{part}: {}", help.stdout);
     }
     let version = place.run(&["--version"]);
-    assert_eq!((version.code, version.stdout.as_str()), (Some(0), concat!("nautilus ", env!("CARGO_PKG_VERSION"), "\n")));
-    for wrong in [&["sink"][..], &["--wrong"], &["replay"], &["replay", "x.csv", "--speed", "fast"], &["simulate"]] {
+    assert_eq!(
+        (version.code, version.stdout.as_str()),
+        (Some(0), concat!("nautilus ", env!("CARGO_PKG_VERSION"), "\n"))
+    );
+    for wrong in
+        [&["sink"][..], &["--wrong"], &["replay"], &["replay", "x.csv", "--speed", "fast"], &["simulate"]]
+    {
         let ended = place.run(wrong);
         assert_eq!(ended.code, Some(2), "{wrong:?}");
         assert!(ended.stderr.starts_with("error: "), "{wrong:?}: {}", ended.stderr);
@@ -117,11 +126,21 @@ fn bad_configuration_is_one_sentence_and_64() {
         ("unknown key", "NAUTILUS__STORE__ULR", "x", &["store", "ulr"]),
         ("wrong type", "NAUTILUS__HTTP__TIMEOUT_MS", "soon", &["http.timeout_ms", "invalid type"]),
         ("negative", "NAUTILUS__HTTP__BODY_LIMIT_BYTES", "-1", &["http.body_limit_bytes"]),
-        ("public address", "NAUTILUS__SERVICES__VPIN__LISTEN", "0.0.0.0:10000", &["services.vpin.listen", "loopback"]),
+        (
+            "public address",
+            "NAUTILUS__SERVICES__VPIN__LISTEN",
+            "0.0.0.0:10000",
+            &["services.vpin.listen", "loopback"],
+        ),
         ("no address", "NAUTILUS__SERVICES__VPIN__LISTEN", "here", &["services.vpin.listen"]),
         ("unknown service", "NAUTILUS__SERVICES__SONAR__LISTEN", "127.0.0.1:0", &["sonar"]),
         ("odd capacity", "NAUTILUS__BUS__MARKET_DATA__CAPACITY", "1000", &["capacity", "power of two"]),
-        ("transport", "NAUTILUS__BUS__ENGINE_LOGIC__TRANSPORT", "kafka", &["bus.engine_logic.transport", "kafka"]),
+        (
+            "transport",
+            "NAUTILUS__BUS__ENGINE_LOGIC__TRANSPORT",
+            "kafka",
+            &["bus.engine_logic.transport", "kafka"],
+        ),
         ("log level", "NAUTILUS__LOG__LEVEL", "a=b=c", &["log.level"]),
         ("engine setting", "NAUTILUS__ENGINES__VPIN__WINDOW", "0", &["engines.vpin", "window"]),
         ("engine key", "NAUTILUS__ENGINES__VPIN__WINDO", "5", &["engines.vpin", "windo"]),
@@ -154,8 +173,11 @@ fn what_is_unavailable_is_one_sentence_and_69() {
     std::fs::write(place.path("blocked"), "a file where a folder should be").expect("a file");
     assert_refused("folder", &place.run(&["up"]), 69, &["blocked/nautilus.db", "may be written"]);
     let place = Place::new().with("NAUTILUS__STORE__URL", "sqlite://other.db");
-    std::fs::write(place.path("other.db"), "not a database at all, but long enough to be looked at".repeat(20))
-        .expect("a file");
+    std::fs::write(
+        place.path("other.db"),
+        "not a database at all, but long enough to be looked at".repeat(20),
+    )
+    .expect("a file");
     assert_refused("foreign", &place.run(&["up"]), 69, &["other.db"]);
     let kept = std::fs::read_to_string(place.path("other.db")).expect("it is still there");
     assert!(kept.starts_with("not a database"), "a foreign file is left as it was");
@@ -219,15 +241,27 @@ fn a_replay_ends_with_a_summary_and_is_deterministic() {
     let (sample, once, again) = (sample(), Place::new(), Place::new());
     let arguments = ["replay", sample.to_str().expect("a plain path")];
     let first = once.run(&arguments);
-    for part in ["instrument", "best bid", "SIM01", "SIM02", "SIMULATED", "46648", "0 missed by readers", "records a second"]
-    {
+    for part in [
+        "instrument",
+        "best bid",
+        "SIM01",
+        "SIM02",
+        "SIMULATED",
+        "46648",
+        "0 missed by readers",
+        "records a second",
+    ] {
         assert!(first.stdout.contains(part), "{part}: {}", first.stdout);
     }
     assert_eq!(first.stderr, "", "nothing to complain about");
     assert_eq!(digests(&first), digests(&again.run(&arguments)), "in another process");
     assert_eq!(digests(&first), digests(&once.run(&arguments)), "on a store that has all rows already");
     let small = Place::new().with("NAUTILUS__BUS__MARKET_DATA__CAPACITY", "1024").run(&arguments);
-    assert_eq!(digests(&first), digests(&small), "with a ring so small that the feed has to wait for readers");
+    assert_eq!(
+        digests(&first),
+        digests(&small),
+        "with a ring so small that the feed has to wait for readers"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::support::{Engines, Place, eventually, get, list, number};
 
 #[test]
 fn simulated_markets_stream_and_ctrl_c_drains() {
-    let place = Place::new();
+    let place = Place::new().with("NAUTILUS__ENGINES__MARKETDATA__SIMULATOR__PAST_MINUTES", "10");
     let mut engines = place.start(&["up"]);
     engines.wait_for_line("SIMULATED markets are streaming: SIM01 SIM02");
     for url in [&engines.marketdata, &engines.vpin] {
@@ -24,7 +24,7 @@ fn simulated_markets_stream_and_ctrl_c_drains() {
     });
     eventually("the past is in", || {
         let bars = get(&engines.marketdata, "/v1/bars/SIM01?interval=1m");
-        (list(&bars["bars"]).len() > 50).then_some(())
+        (list(&bars["bars"]).len() >= 9).then_some(())
     });
     let before = sequence();
     eventually("the book moves on", || (sequence() > before).then_some(()));
@@ -56,7 +56,8 @@ fn a_second_ctrl_c_ends_at_once() {
         .with("NAUTILUS__HTTP__DRAIN_TIMEOUT_MS", "600000");
     let mut engines = place.start(&["up"]);
     let mut stream = TcpStream::connect(engines.vpin.trim_start_matches("http://")).expect("it listens");
-    let request = "POST /v1/vpin/calculate HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
+    let request =
+        "POST /v1/vpin/calculate HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line).expect("it answers");

@@ -254,13 +254,7 @@ pub(crate) fn ask(method: &str, url: &str, path: &str, body: Option<&str>) -> An
 }
 
 /// Sends a request with these headers and this body.
-pub(crate) fn ask_with(
-    method: &str,
-    url: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Answer {
+pub(crate) fn ask_with(method: &str, url: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
@@ -290,7 +284,12 @@ pub(crate) fn ask_with(
 /// A GET that is answered 200 with JSON.
 pub(crate) fn get(url: &str, path: &str) -> Value {
     let answer = ask("GET", url, path, None);
-    assert_eq!((answer.status, answer.media.as_str()), (200, "application/json"), "GET {path}: {}", answer.text);
+    assert_eq!(
+        (answer.status, answer.media.as_str()),
+        (200, "application/json"),
+        "GET {path}: {}",
+        answer.text
+    );
     answer.body
 }
 
@@ -307,7 +306,10 @@ pub(crate) fn send_raw(url: &str, bytes: &[u8]) -> String {
 
 /// A decimal string as a number.
 pub(crate) fn number(value: &Value) -> f64 {
-    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is no decimal string"))
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("{value} is no decimal string"))
 }
 
 /// The elements of an array.

@@ -1,0 +1,49 @@
+//! How long the whole platform takes to replay the session: file, star, both engines and the store, as the launcher does.
+//!
+//! Local and Redis buses take turns and must end with the same digests. Starting the platform does not count.
+
+mod platform;
+mod session;
+
+use std::time::Instant;
+
+use nautilus_benches::{Figures, Goal, Peer, Report, Unit};
+use nautilus_testkit::RedisServer;
+
+use platform::Engines;
+
+const ROUNDS: usize = 5;
+
+/// Seconds of one replay, and the digests at its end.
+async fn replay(file: &std::path::Path, redis: Option<&[RedisServer; 2]>) -> (f64, [u64; 2]) {
+    let engines = Engines::start(redis).await;
+    let start = Instant::now();
+    engines.replay(file).await;
+    let seconds = start.elapsed().as_secs_f64();
+    let digests = engines.digests().await;
+    engines.stop().await;
+    (seconds, digests)
+}
+
+#[tokio::main]
+async fn main() {
+    let Some(mut report) = Report::begin("replay") else { return };
+    let (file, name) = session::path();
+    let (mut local, mut redis) = (Figures::default(), Figures::default());
+    let (_, expected) = replay(&file, None).await;
+    for _ in 0..ROUNDS {
+        let (seconds, digests) = replay(&file, None).await;
+        assert_eq!(digests, expected, "two replays differ");
+        local.push(seconds);
+        // Servers of their own, since readers begin with what a stream holds.
+        let servers = [RedisServer::start_volatile(), RedisServer::start()];
+        let (seconds, digests) = replay(&file, Some(&servers)).await;
+        assert_eq!(digests, expected, "the buses differ");
+        redis.push(seconds);
+    }
+    let goal = Goal::AtMost(2.0);
+    report.row("replay, local buses", Unit::Seconds, &local, Peer::Here("the same over Redis", &redis), goal);
+    report.row("replay, Redis buses", Unit::Seconds, &redis, Peer::None, goal);
+    let [marketdata, vpin] = expected;
+    report.note(&format!("{name}; both buses ended with digests {marketdata:016x} and {vpin:016x}."));
+}
