@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::io::Read as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use dbn::decode::{DbnMetadata as _, DecodeRecordRef as _, DynReader, dbn::Decoder};
@@ -141,30 +141,31 @@ fn books<'a>(session: &'a Session, events: usize) -> Contest<'a> {
         .enter("decode only", || timed(|| replay(frames, |change| _ = black_box(change))))
 }
 
-fn engine<'a>(decoded: &'a [FrameRef<'a>]) -> Contest<'a> {
-    let pass = |mut after: Box<dyn FnMut(&mut MarketdataEngine, &Effects)>| {
-        let mut engine = MarketdataEngine::new(Config::default());
-        let mut out = Effects::default();
-        timed(|| {
-            for batch in decoded.chunks(BATCH) {
-                for frame in batch {
-                    engine.step(Stamp::default(), Input::Frame(*frame), &mut out);
-                }
-                after(&mut engine, &out);
-                out.clear();
+/// Steps an engine through all frames, with `after` behind every hand-over.
+fn step_all(decoded: &[FrameRef<'_>], mut after: impl FnMut(&mut MarketdataEngine, &Effects)) -> Duration {
+    let (mut engine, mut out) = (MarketdataEngine::new(Config::default()), Effects::default());
+    timed(|| {
+        for batch in decoded.chunks(BATCH) {
+            for frame in batch {
+                engine.step(Stamp::default(), Input::Frame(*frame), &mut out);
             }
-            engine
-        })
-    };
-    Contest::new("marketdata engine", decoded.len()).enter("step", move || pass(Box::new(|_, _| {}))).enter(
+            after(&mut engine, &out);
+            out.clear();
+        }
+        engine
+    })
+}
+
+fn engine<'a>(decoded: &'a [FrameRef<'a>]) -> Contest<'a> {
+    Contest::new("marketdata engine", decoded.len()).enter("step", || step_all(decoded, |_, _| {})).enter(
         "step, star and views",
-        move || {
+        || {
             let star = Star::local(1 << 16, "bench");
             let mut publisher = star.publisher(1).expect("the only publisher");
-            pass(Box::new(move |engine, out| {
+            step_all(decoded, |engine, out| {
                 publisher.publish(&out.star);
                 engine.publish(&mut |_, view| drop(black_box(view)));
-            }))
+            })
         },
     )
 }

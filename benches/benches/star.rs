@@ -3,6 +3,7 @@
 //! Hops are told as percentiles of single frames, which criterion does not do. It measures no engine.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ const BATCH: usize = 1_024;
 const BATCHES: usize = 50;
 const HOP_ROUNDS: usize = 7;
 /// Between two frames of a polling reader: long enough for it to be waiting again.
-const POLLED_GAP: Duration = Duration::from_micros(20);
+const POLLED_GAP: Duration = Duration::from_micros(5);
 /// Of a sleeping reader: long enough for it to be asleep.
 const ASLEEP_GAP: Duration = Duration::from_micros(400);
 
@@ -54,7 +55,25 @@ fn age_ns(frame: &[u8]) -> f64 {
     now.saturating_sub(stamped) as f64
 }
 
-fn star_publish(readers: usize) -> impl FnMut() -> Duration {
+/// What of a batch is timed.
+#[derive(Clone, Copy, PartialEq)]
+enum Timed {
+    Publish,
+    /// And every reader reading it, on the same core.
+    PublishAndRead,
+}
+
+/// Publishes and reads batches and adds up what is timed of each.
+fn batches(what: Timed, mut publish: impl FnMut(), mut read: impl FnMut()) -> Duration {
+    let batch = |_| {
+        let published = timed(&mut publish);
+        let read = timed(&mut read);
+        if what == Timed::Publish { published } else { published + read }
+    };
+    (0..BATCHES).map(batch).sum()
+}
+
+fn star_publish(readers: usize, per_call: usize, what: Timed) -> impl FnMut() -> Duration {
     let star = Star::local(CAPACITY, "bench");
     let mut publisher = star.publisher(1).expect("the only publisher");
     let mut readers: Vec<(StarReader, Arc<Doorbell>)> =
@@ -62,74 +81,80 @@ fn star_publish(readers: usize) -> impl FnMut() -> Duration {
     for (reader, bell) in &mut readers {
         reader.attach(Arc::clone(bell));
     }
-    let frame = frame(0);
+    let frames = frame(0).repeat(per_call);
     move || {
-        let publish = |_| {
-            let took = timed(|| (0..BATCH).for_each(|_| publisher.publish(black_box(&frame))));
+        let publish = || (0..BATCH / per_call).for_each(|_| publisher.publish(black_box(&frames)));
+        let read = || {
             for (reader, bell) in &mut readers {
                 bell.wait(Duration::ZERO);
                 let mut read = 0;
-                while let Some(Next::Frame(_)) = reader.next() {
+                while let Some(Next::Frame(frame)) = reader.next() {
+                    black_box(frame);
                     read += 1;
                 }
                 assert_eq!(read, BATCH, "a reader misses frames");
             }
-            took
         };
-        (0..BATCHES).map(publish).sum()
+        batches(what, publish, read)
     }
 }
 
-fn tokio_publish(readers: usize) -> impl FnMut() -> Duration {
+fn tokio_publish(readers: usize, what: Timed) -> impl FnMut() -> Duration {
     let (sender, first) = broadcast::channel::<Bytes>(CAPACITY);
     let mut readers: Vec<_> = (0..readers).map(|_| first.resubscribe()).collect();
     drop(first);
     let frame = frame(0);
     move || {
-        let publish = |_| {
-            let took = timed(|| {
-                for _ in 0..BATCH {
-                    sender.send(black_box(frame)).expect("readers live");
-                }
-            });
+        let publish = || {
+            for _ in 0..BATCH {
+                sender.send(black_box(frame)).expect("readers live");
+            }
+        };
+        let read = || {
             for reader in &mut readers {
-                let read = std::iter::from_fn(|| reader.try_recv().ok()).count();
+                let read = std::iter::from_fn(|| reader.try_recv().ok()).map(black_box).count();
                 assert_eq!(read, BATCH, "a reader misses frames");
             }
-            took
         };
-        (0..BATCHES).map(publish).sum()
+        batches(what, publish, read)
     }
 }
 
 fn report_publish(report: &mut Report, criterion: &mut Criterion) {
-    let cases =
-        [(1, "star publish, 1 reader"), (8, "star publish, 8 readers"), (16, "star publish, 16 readers")];
-    for (readers, name) in cases {
+    let (only, both) = (Timed::Publish, Timed::PublishAndRead);
+    let cases = [
+        ("star publish, 1 reader", 1, 1, only, Goal::None),
+        ("star publish, 8 readers", 8, 1, only, Goal::AtMost(100.0)),
+        ("star publish, 8 readers, 64 frames a call", 8, 64, only, Goal::AtMost(100.0)),
+        ("star publish, 16 readers", 16, 1, only, Goal::None),
+        ("star publish and 8 readers reading", 8, 1, both, Goal::None),
+    ];
+    for (name, readers, per_call, what, goal) in cases {
         let mut contest = Contest::new(name, BATCH * BATCHES)
-            .enter("star", star_publish(readers))
-            .enter("tokio broadcast", tokio_publish(readers));
+            .enter("star", star_publish(readers, per_call, what))
+            .enter("tokio broadcast", tokio_publish(readers, what));
         let [ours, tokio] = &contest.race(ROUNDS)[..] else { unreachable!("two were entered") };
-        let goal = if readers == 8 { Goal::AtMost(100.0) } else { Goal::None };
-        let measured = format!("{name}, 64 bytes");
-        report.row(&measured, Unit::Nanoseconds, ours, Peer::Here("tokio broadcast", tokio), goal);
+        report.row(name, Unit::Nanoseconds, ours, Peer::Here("tokio broadcast, one by one", tokio), goal);
         contest.criterion(criterion);
     }
 }
 
-/// Sends stamped frames, one per gap, until `receive` on another thread has its samples.
-fn hops(gap: Duration, mut send: impl FnMut(Bytes), receive: impl FnOnce() -> Vec<f64> + Send) -> [f64; 2] {
+/// Sends stamped frames, each once the one before was read and a gap has passed, until `receive` on another thread
+/// has its samples; it counts them in the counter it is given.
+fn hops(
+    gap: Duration,
+    mut send: impl FnMut(Bytes),
+    receive: impl FnOnce(&AtomicUsize) -> Vec<f64> + Send,
+) -> [f64; 2] {
+    let (read, mut sent) = (AtomicUsize::new(0), 0);
     let mut samples = std::thread::scope(|scope| {
-        let receiver = scope.spawn(receive);
+        let receiver = scope.spawn(|| receive(&read));
         while !receiver.is_finished() {
             send(frame(clock_ns()));
-            if gap >= ASLEEP_GAP {
-                std::thread::sleep(gap);
-            } else {
-                let start = Instant::now();
-                while start.elapsed() < gap {
-                    std::hint::spin_loop();
-                }
+            sent += 1;
+            wait(gap);
+            while read.load(Relaxed) < sent && !receiver.is_finished() {
+                std::thread::yield_now();
             }
         }
         receiver.join().expect("the receiver ends")
@@ -137,12 +162,22 @@ fn hops(gap: Duration, mut send: impl FnMut(Bytes), receive: impl FnOnce() -> Ve
     [percentile(&mut samples, 0.5), percentile(&mut samples, 0.99)]
 }
 
+fn wait(gap: Duration) {
+    if gap >= ASLEEP_GAP {
+        return std::thread::sleep(gap);
+    }
+    let start = Instant::now();
+    while start.elapsed() < gap {
+        std::hint::spin_loop();
+    }
+}
+
 fn star_hops(gap: Duration, samples: usize) -> [f64; 2] {
     let star = Star::local(CAPACITY, "bench");
     let mut publisher = star.publisher(1).expect("the only publisher");
     let (mut reader, bell) = (star.reader(), Doorbell::new());
     reader.attach(Arc::clone(&bell));
-    let receive = move || {
+    let receive = move |read: &AtomicUsize| {
         let mut ages = Vec::with_capacity(samples);
         while ages.len() < samples {
             match reader.next() {
@@ -151,6 +186,7 @@ fn star_hops(gap: Duration, samples: usize) -> [f64; 2] {
                 None if gap >= ASLEEP_GAP => bell.wait(Duration::from_secs(1)),
                 None => std::hint::spin_loop(),
             }
+            read.store(ages.len(), Relaxed);
         }
         ages
     };
@@ -159,22 +195,23 @@ fn star_hops(gap: Duration, samples: usize) -> [f64; 2] {
 
 fn tokio_hops(gap: Duration, samples: usize) -> [f64; 2] {
     let (sender, mut reader) = broadcast::channel::<Bytes>(CAPACITY);
-    let receive = move || {
+    let receive = move |read: &AtomicUsize| {
         let mut ages = Vec::with_capacity(samples);
         while ages.len() < samples {
             if gap >= ASLEEP_GAP {
                 ages.push(age_ns(&reader.blocking_recv().expect("frames come")));
-                continue;
+            } else {
+                match reader.try_recv() {
+                    Ok(frame) => ages.push(age_ns(&frame)),
+                    Err(TryRecvError::Empty) => std::hint::spin_loop(),
+                    Err(error) => panic!("the only reader misses frames: {error}"),
+                }
             }
-            match reader.try_recv() {
-                Ok(frame) => ages.push(age_ns(&frame)),
-                Err(TryRecvError::Empty) => std::hint::spin_loop(),
-                Err(error) => panic!("the only reader misses frames: {error}"),
-            }
+            read.store(ages.len(), Relaxed);
         }
         ages
     };
-    // The last frames find no reader any more.
+    // The last frame may find no reader any more.
     hops(gap, |frame| _ = sender.send(frame), receive)
 }
 
@@ -206,6 +243,9 @@ fn main() {
     report_publish(&mut report, &mut criterion);
     report_hops(&mut report, "polls", POLLED_GAP, 10_000, Goal::AtMost(1.0));
     report_hops(&mut report, "sleeps", ASLEEP_GAP, 1_000, Goal::None);
-    report.note("Publish: per frame, every reader with a doorbell, drained every 1,024 frames. Two clock reads are in every hop.");
+    report.note(
+        "Per frame of 64 bytes; every reader of the star with a doorbell, drained every 1,024 frames. Hops: one frame \
+         under way at a time, two clock reads in each.",
+    );
     criterion.final_summary();
 }

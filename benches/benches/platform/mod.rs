@@ -39,15 +39,15 @@ impl Engines {
         Self { marketdata, vpin, _folder: folder }
     }
 
-    /// Replays a recording at full speed; returns once both engines and the store have all of it.
-    pub(crate) async fn replay(&self, file: &Path) {
+    /// Replays a recording at full speed; returns its records once both engines and the store have all of it.
+    pub(crate) async fn replay(&self, file: &Path) -> u64 {
         let start = Instant::now();
         let job =
             self.marketdata.feeds.replay(file.to_owned(), Pace::Max).await.expect("the recording opens");
         while job.status().0 == FeedState::Running {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let (state, _, reason) = job.status();
+        let (state, progress, reason) = job.status();
         assert_eq!(state, FeedState::Finished, "{reason:?}");
         let published = self.marketdata.engine.progress().star_published.load(Relaxed);
         while self.vpin.engine.progress().star_read.load(Relaxed) < published {
@@ -57,6 +57,8 @@ impl Engines {
         self.vpin.engine.inspect(|_| ()).await.expect("vpin answers");
         self.marketdata.store.flush(DEADLINE).await.expect("the store catches up");
         self.vpin.store.flush(DEADLINE).await.expect("the store catches up");
+        assert_eq!(self.vpin.engine.progress().star_lost.load(Relaxed), 0, "vpin missed frames");
+        progress.records
     }
 
     /// The states of both engines, in two numbers.

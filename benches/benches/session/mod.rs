@@ -62,5 +62,5 @@ fn busiest(bytes: &[u8]) -> Vec<u8> {
     }
     let (&busiest, _) = counts.iter().max_by_key(|(_, count)| **count).expect("the recording has frames");
     let own = decoded.iter().filter(|frame| frame.header().instrument() == busiest);
-    own.flat_map(|frame| frame.as_bytes()).copied().collect()
+    own.flat_map(FrameRef::as_bytes).copied().collect()
 }

@@ -79,6 +79,9 @@ pub struct RedisStar {
     pub response_timeout: Duration,
     /// How long a reading process waits for its own slowest reader before it overwrites. Default 5 s.
     pub reader_patience: Duration,
+    /// Readers pass over what hubs with an epoch before this one left in the stream. Default 0: they begin with the
+    /// oldest entry.
+    pub from_epoch: u64,
 }
 
 impl Default for RedisStar {
@@ -91,6 +94,7 @@ impl Default for RedisStar {
             pipeline: 16,
             response_timeout: Duration::from_secs(1),
             reader_patience: Duration::from_secs(5),
+            from_epoch: 0,
         }
     }
 }

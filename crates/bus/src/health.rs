@@ -26,7 +26,7 @@ pub enum BusError {
         url: String,
     },
     /// The server is not there or refuses.
-    #[error("Redis at {url} cannot be used; start it or correct the address")]
+    #[error("Redis at {url} cannot be used: {source}; start it or correct the address")]
     Connect {
         /// The address, without its password.
         url: String,

@@ -127,13 +127,15 @@ impl Session {
         Self { block: BLOCK, ..Self::new(link, health) }
     }
 
-    /// How many connections there were: a change says that the former was lost.
-    pub(crate) fn connections(&self) -> u64 {
-        self.connections
+    /// Connects unless connected and gives the connection's number: a new one says that the former was lost,
+    /// before anything is asked over it. On failure waits before it returns `None`.
+    pub(crate) async fn connect(&mut self) -> Option<u64> {
+        self.connection().await?;
+        Some(self.connections)
     }
 
     /// Connects unless connected; on failure waits before it returns `None`.
-    pub(crate) async fn connection(&mut self) -> Option<&mut MultiplexedConnection> {
+    async fn connection(&mut self) -> Option<&mut MultiplexedConnection> {
         if self.connection.is_none() {
             match self.link.connect(self.block).await {
                 Ok(connection) => {

@@ -88,6 +88,7 @@ impl Mesh {
             published: MessageType::ALL.map(count),
             refused: metrics::counter!("nautilus_mesh_refused_total", "service" => service),
             wait: self.0.limits.publish_wait,
+            out_of_patience: false,
         }
     }
 
@@ -191,11 +192,13 @@ pub struct MeshPublisher {
     published: [Counter; MessageType::ALL.len()],
     refused: Counter,
     wait: Duration,
+    out_of_patience: bool,
 }
 
 impl MeshPublisher {
     /// Hands a message over. When there is no room it waits up to the configured time: that is the
-    /// back-pressure. Blocks its thread meanwhile, so it is not for async code.
+    /// back-pressure. Blocks its thread meanwhile, so it is not for async code. After a wait in vain it does not
+    /// wait again until there was room: the waits of many messages must not add up.
     ///
     /// # Errors
     /// When there is no room in time or the message holds a number that is not finite; nothing is sent then
@@ -211,10 +214,12 @@ impl MeshPublisher {
         let message = Message { id, ts, correlation_id, priority, body };
         let mut bytes = Vec::new();
         message.encode(&mut bytes)?;
+        let wait = if self.out_of_patience { Duration::ZERO } else { self.wait };
         let result = match &self.outlet {
-            Outlet::Local(local) => local.publish(message, self.wait),
-            Outlet::Redis(outbox) => outbox.push(&message, bytes, self.wait),
+            Outlet::Local(local) => local.publish(message, wait),
+            Outlet::Redis(outbox) => outbox.push(&message, bytes, wait),
         };
+        self.out_of_patience = result.is_err();
         match result {
             Ok(()) => {
                 self.sequence += 1;

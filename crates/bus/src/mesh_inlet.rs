@@ -67,8 +67,9 @@ impl InletShared {
     }
 
     fn settle(&self, settled: Settled) {
-        self.state().settled.push_back(settled);
+        // Counted first: the settling task may be done with it before this thread goes on.
         self.unsettled.send_modify(|count| *count += 1);
+        self.state().settled.push_back(settled);
         self.settling.ring();
     }
 }
@@ -211,11 +212,13 @@ impl Reader {
         // After an absence or a stall the stream may have been trimmed past this engine's place.
         let mut unsure = true;
         loop {
-            if session.connections() == 0 || session.connections() != seen {
+            // What a broken connection swallowed is pending, and older than anything new: it is read first.
+            let Some(connection) = session.connect().await else { continue };
+            if connection != seen {
                 if !self.make_groups(&mut session).await {
                     continue;
                 }
-                (seen, unsure) = (session.connections(), true);
+                (seen, unsure) = (connection, true);
                 leftovers = self.types.iter().map(|kind| (*kind, "0".to_owned())).collect();
             }
             if self.shared.room_left() == 0 {

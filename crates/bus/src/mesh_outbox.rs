@@ -119,6 +119,7 @@ async fn send(shared: Arc<OutboxShared>, mut session: Session, config: RedisMesh
         while !session.exec(&batch).await {
             shared.retried.increment(count as u64);
             if shared.state().closing {
+                let count = shared.state().messages.len();
                 tracing::error!(count, "messages were given up: their publisher ended while Redis was down");
                 return;
             }

@@ -108,7 +108,7 @@ impl Star {
             let pump = star_redis::Pump::new(epoch, reader, Arc::clone(&snapshots), Arc::clone(&bell));
             redis.link.spawn(pump.run(redis.config.clone(), redis.link.clone(), self.0.health.part()))
         });
-        Ok(StarPublisher { writer, snapshots, bell, star: self.clone(), _pump: pump })
+        Ok(StarPublisher { writer, snapshots, bell, star: self.clone(), pump })
     }
 
     /// A reader that begins with the oldest frame retained; what came before is its first loss.
@@ -171,7 +171,7 @@ pub struct StarPublisher {
     snapshots: Arc<Snapshots>,
     bell: Arc<Doorbell>,
     star: Star,
-    _pump: Option<TaskHandle>,
+    pump: Option<TaskHandle>,
 }
 
 impl StarPublisher {
@@ -207,6 +207,17 @@ impl StarPublisher {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.writer.position()
+    }
+
+    /// Waits until Redis has every frame published; false when that takes longer than `timeout`. Frames it has not
+    /// got when this is dropped are lost. A local star's readers have the ring itself.
+    pub async fn flush(&self, timeout: Duration) -> bool {
+        let sent = async {
+            while self.pump.is_some() && self.lag() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(timeout, sent).await.is_ok()
     }
 
     /// How many frames the slowest live reader, or the way to Redis, is behind. Whoever replays a recording
@@ -266,6 +277,12 @@ impl StarReader {
                 Some(Next::Lost { first, last })
             }
         }
+    }
+
+    /// The frame that [`Self::next`] found last.
+    #[must_use]
+    pub fn frame(&self) -> &[u8] {
+        self.frame.as_slice()
     }
 
     /// The position of the frame that comes next.

@@ -61,14 +61,14 @@ impl Pump {
     pub(crate) async fn run(mut self, config: RedisStar, link: Link, health: HealthPart) {
         let mut session = Session::new(link, health);
         self.reader.report_by_hand();
-        // Snapshots of the hub's former life would make readers ignore this one's frames.
-        while !session.exec(redis::pipe().del(SNAPSHOTS)).await {}
-        let mut seen = session.connections();
+        while !self.begin(&mut session).await {}
+        let mut seen = 0;
         let mut rest = Instant::now();
         loop {
-            if session.connections() != seen {
+            let Some(connection) = session.connect().await else { continue };
+            if connection != seen {
                 // The server may have come back without its data.
-                seen = session.connections();
+                seen = connection;
                 self.snapshots.mark_all_unsent();
             }
             let batch = self.batch(&config);
@@ -83,6 +83,19 @@ impl Pump {
                 self.bell.wait_async(IDLE).await;
             }
         }
+    }
+
+    /// Makes this hub the newest one and removes the former's snapshots: they would make readers ignore its frames.
+    async fn begin(&mut self, session: &mut Session) -> bool {
+        let mut query = redis::pipe();
+        query.cmd("XREVRANGE").arg(STREAM).arg("+").arg("-").arg("COUNT").arg(1);
+        query.cmd("DEL").arg(SNAPSHOTS);
+        let Some(replies) = session.query(&query).await else { return false };
+        let last = replies.into_iter().next().map(entries).unwrap_or_default().pop();
+        // Readers pass over epochs before the newest: a clock that was set back must not silence this hub.
+        let former = last.and_then(|entry| entry.number("e")).unwrap_or(0);
+        self.epoch = self.epoch.max(former.saturating_add(1));
+        true
     }
 
     /// What is there now, up to the limits of one round trip.
@@ -188,6 +201,7 @@ impl Inbound {
                 epochs: Arc::clone(&self.epochs),
                 epoch: 0,
                 base: 0,
+                from_epoch: config.from_epoch,
                 patience: config.reader_patience,
                 out_of_patience: false,
                 garbage: metrics::counter!("nautilus_star_garbage_total", "service" => service),
@@ -206,6 +220,7 @@ struct Feeder {
     /// The hub's newest epoch, and where its position 0 is in this process's numbering.
     epoch: u64,
     base: u64,
+    from_epoch: u64,
     patience: Duration,
     out_of_patience: bool,
     garbage: Counter,
@@ -217,10 +232,11 @@ impl Feeder {
         let mut notices_after = "0".to_owned();
         let mut seen = 0;
         loop {
-            if session.connections() == 0 || session.connections() != seen {
+            let Some(connection) = session.connect().await else { continue };
+            if connection != seen {
                 let Some(last_notice) = self.load_snapshots(&mut session).await else { continue };
                 notices_after = last_notice;
-                seen = session.connections();
+                seen = connection;
             }
             let mut read = redis::pipe();
             read.cmd("XREAD").arg("COUNT").arg(ENTRIES_PER_READ).arg("BLOCK").arg(BLOCK.as_millis() as u64);
@@ -249,6 +265,9 @@ impl Feeder {
             tracing::warn!(id = entry.id, "an entry of the star is not one and was left out");
             return;
         };
+        if epoch < self.from_epoch {
+            return;
+        }
         if epoch < self.epoch {
             self.garbage.increment(1); // A hub that has been replaced and does not know it.
             return;
@@ -353,7 +372,7 @@ impl Feeder {
             self.garbage.increment(1);
             return;
         };
-        if epoch < self.epoch {
+        if epoch < self.epoch.max(self.from_epoch) {
             return;
         }
         snapshot.instrument = instrument;

@@ -22,7 +22,8 @@ impl<T: Clone> History<T> {
     pub fn new(entries: usize) -> Self {
         Self {
             sealed: VecDeque::new(),
-            open: Vec::with_capacity(CHUNK),
+            // Thousands of instruments have a log each, and most of those stay nearly empty.
+            open: Vec::new(),
             chunks: entries.div_ceil(CHUNK).max(1),
         }
     }

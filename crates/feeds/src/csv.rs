@@ -152,7 +152,8 @@ impl CsvFeed {
     fn define(&mut self, symbol: Symbol, stamp: Stamp, out: &mut Vec<u8>) -> Result<InstrumentId, FeedError> {
         let venue = "CSV".parse().expect("a legal venue");
         let instrument = self.lease.register(unknown_instrument(symbol, venue))?;
-        Stamp { instrument: instrument.id, ..stamp }.definition(&instrument, 0, 0, out);
+        let flags = stamp.flags | flags::STARTS_OVER;
+        Stamp { instrument: instrument.id, flags, ..stamp }.definition(&instrument, 0, 0, out);
         self.ids.insert(symbol, instrument.id);
         self.description.symbols.push(symbol);
         Ok(instrument.id)

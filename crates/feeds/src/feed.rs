@@ -77,11 +77,13 @@ pub enum Read {
 pub trait Feed: Send {
     /// Appends about `max` frames to `out`, laid end to end; at most one record more.
     ///
-    /// The first frame of every instrument is its definition. Whatever was decoded before a fault is delivered
+    /// The first frame of every instrument is its definition, flagged [`STARTS_OVER`]. Whatever was decoded before a fault is delivered
     /// first, and the fault by the call after.
     ///
     /// # Errors
     /// When the source is damaged, cut short or claims an instrument of another feed. The feed has ended then.
+    ///
+    /// [`STARTS_OVER`]: nautilus_messages::frame::flags::STARTS_OVER
     fn read(&mut self, max: usize, out: &mut Vec<u8>) -> Result<Read, FeedError>;
 
     /// Where it stands.

@@ -2,7 +2,7 @@
 //!
 //! It decides ids and ownership; it never reads data and forgets no id while the process lives.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nautilus_types::{Instrument, InstrumentId, Symbol};
@@ -25,6 +25,7 @@ struct Entry {
 #[derive(Debug, Default)]
 struct Table {
     symbols: HashMap<Symbol, Entry>,
+    ids: HashSet<InstrumentId>,
     last_id: u32,
     last_feed: u64,
 }
@@ -73,6 +74,7 @@ impl Registry {
         }
         table.last_id += 1;
         let id = InstrumentId(table.last_id);
+        table.ids.insert(id);
         table.symbols.insert(symbol, Entry { id, owner: Some(feed) });
         Ok(id)
     }
@@ -88,8 +90,8 @@ impl Registry {
     /// Reserves the id that an instrument had before a restart. A symbol or id already known is left alone.
     pub fn restore(&self, instrument: &Instrument) {
         let mut table = self.table();
-        let taken = table.symbols.values().any(|entry| entry.id == instrument.id);
-        if taken || instrument.id == InstrumentId::NONE || table.symbols.contains_key(&instrument.symbol) {
+        let known = table.symbols.contains_key(&instrument.symbol);
+        if known || instrument.id == InstrumentId::NONE || !table.ids.insert(instrument.id) {
             return;
         }
         table.last_id = table.last_id.max(instrument.id.0);

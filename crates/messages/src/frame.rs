@@ -35,8 +35,11 @@ pub mod flags {
     pub const SIMULATED: u16 = 1 << 4;
     /// The source itself marks its book state as doubtful.
     pub const MAYBE_BAD: u16 = 1 << 5;
+    /// On a definition: the instrument's source starts over, as every recording does when its replay begins. What
+    /// follows may have happened before what came earlier.
+    pub const STARTS_OVER: u16 = 1 << 6;
     /// All flags this build knows.
-    pub const KNOWN: u16 = LAST | SNAPSHOT | CONTIGUOUS | REPLAY | SIMULATED | MAYBE_BAD;
+    pub const KNOWN: u16 = LAST | SNAPSHOT | CONTIGUOUS | REPLAY | SIMULATED | MAYBE_BAD | STARTS_OVER;
 }
 
 /// Why bytes are not a frame.
@@ -471,6 +474,8 @@ pub struct Gap {
     Copy,
     PartialEq,
     Eq,
+    PartialOrd,
+    Ord,
     Hash,
     TryFromBytes,
     IntoBytes,

@@ -19,6 +19,11 @@ pub const ENV_FILE: &str = "NAUTILUS_CONFIG";
 /// Exit status for bad configuration: EX_USAGE of sysexits.h.
 pub const EXIT_USAGE: u8 = 64;
 
+/// Frames in a star's ring, at most: 2 GiB.
+const STAR_MAX: usize = 1 << 24;
+/// Messages that wait per queue of the mesh, at most.
+const MESH_MAX: usize = 1 << 20;
+
 /// Every setting that is common to all services. Engines' own settings stay raw until the engine reads them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -249,9 +254,10 @@ impl Config {
             Some(path) => read_table(&path)?,
             None => Table::new(),
         };
-        for (key, value) in std::env::vars() {
-            if let Some(key) = key.strip_prefix(ENV_PREFIX) {
-                override_setting(&mut table, key, &value)?;
+        // Not `vars`, which panics at the first variable that is not text, be it anybody's.
+        for (key, value) in std::env::vars_os() {
+            if let Some(key) = key.to_str().and_then(|key| key.strip_prefix(ENV_PREFIX)) {
+                override_setting(&mut table, key, &value.to_string_lossy())?;
             }
         }
         Self::from_table(table)
@@ -305,11 +311,18 @@ impl Config {
                 );
             }
         }
-        if !self.bus.market_data.capacity.is_power_of_two() || self.bus.market_data.capacity < 1024 {
-            return refuse("bus.market_data.capacity", "it must be a power of two of at least 1024");
+        let Bus { market_data, engine_logic } = &self.bus;
+        if !market_data.capacity.is_power_of_two() || !(1024..=STAR_MAX).contains(&market_data.capacity) {
+            return refuse("bus.market_data.capacity", "it must be a power of two from 1024 to 16777216");
         }
-        if self.bus.engine_logic.capacity == 0 {
-            return refuse("bus.engine_logic.capacity", "it must be at least 1");
+        if !(1..=MESH_MAX).contains(&engine_logic.capacity) {
+            return refuse("bus.engine_logic.capacity", "it must be from 1 to 1048576");
+        }
+        if market_data.stream_limit == 0 || engine_logic.stream_limit == 0 {
+            return refuse(
+                "bus",
+                "stream_limit must be at least 1: a stream of no entries loses every message",
+            );
         }
         if self.http.timeout_ms == 0 || self.http.drain_timeout_ms == 0 {
             return refuse("http", "timeouts must be at least 1 ms");
@@ -412,7 +425,15 @@ mod tests {
         );
         assert!(refused("[services.nope]\nlisten = '127.0.0.1:1'").contains("unknown service `nope`"));
         assert!(refused("[services.vpin]\nlisten = 'here'").starts_with("setting services.vpin.listen"));
-        assert!(refused("[bus.market_data]\ncapacity = 1000").contains("power of two"));
+        for (bus, mistake, reason) in [
+            ("market_data", "capacity = 1000", "power of two"),
+            ("market_data", "capacity = 33554432", "power of two from 1024 to 16777216"),
+            ("market_data", "stream_limit = 0", "stream_limit must be at least 1"),
+            ("engine_logic", "stream_limit = 0", "stream_limit must be at least 1"),
+            ("engine_logic", "capacity = 0", "from 1 to"),
+        ] {
+            assert!(refused(&format!("[bus.{bus}]\n{mistake}")).contains(reason), "{mistake}");
+        }
         assert!(!refused("[store]\nurl = 5").contains('\n'));
     }
 

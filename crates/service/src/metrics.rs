@@ -72,8 +72,13 @@ impl Recorder for BoundedRecorder {
         let mut families = self.histograms.lock().unwrap_or_else(PoisonError::into_inner);
         let full = families.values().map(BTreeMap::len).sum::<usize>() >= SERIES_MAX;
         let series = families.entry(key.name().to_owned()).or_default();
-        let labels = labels_text(key);
-        let labels = if full && !series.contains_key(&labels) { "overflow=\"true\"".into() } else { labels };
+        let mut labels = labels_text(key);
+        if full && !series.contains_key(&labels) {
+            // With its service, without which nobody would ever see it.
+            let service =
+                key.labels().find(|label| label.key() == "service").map_or("", |label| label.value());
+            labels = format!("service=\"{service}\",overflow=\"true\"");
+        }
         Histogram::from_arc(Arc::clone(series.entry(labels).or_insert_with(|| Arc::new(Buckets::new()))))
     }
 }

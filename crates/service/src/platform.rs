@@ -66,6 +66,7 @@ pub struct Platform {
     local_mesh: Option<Mesh>,
     exporter: Exporter,
     failed: watch::Sender<bool>,
+    from_epoch: u64,
 }
 
 /// What one service is connected to.
@@ -92,6 +93,8 @@ impl Platform {
     /// Prepares what is shared. Connects to nothing yet.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        // Handles of metrics that are made before the recorder is installed count nothing.
+        let exporter = crate::metrics::install();
         let bus = &config.bus;
         // What is shared is counted where the star has its hub.
         let label = EngineName::Marketdata.as_str();
@@ -100,7 +103,14 @@ impl Platform {
         let local_mesh = (bus.engine_logic.transport == Transport::Local)
             .then(|| Mesh::local(mesh_limits(&bus.engine_logic), label));
         let (failed, _) = watch::channel(false);
-        Self { config: Arc::new(config), local_star, local_mesh, exporter: crate::metrics::install(), failed }
+        Self { config: Arc::new(config), local_star, local_mesh, exporter, failed, from_epoch: 0 }
+    }
+
+    /// The platform has its own hub: what former ones left in the Redis star is passed over, so that a run does not
+    /// depend on the runs before it.
+    #[must_use]
+    pub fn with_own_hub(self) -> Self {
+        Self { from_epoch: wall_clock().0, ..self }
     }
 
     /// The effective configuration.
@@ -124,17 +134,20 @@ impl Platform {
         TcpListener::bind(address).await.map_err(|cause| StartError::Listen { service, address, cause })
     }
 
-    /// Connects one service. A Redis or PostgreSQL that is away is no error: the service starts, says so in its
-    /// readiness and connects when it comes.
+    /// Connects one service. A PostgreSQL that is away is no error: the service starts, says so in its readiness
+    /// and connects when it comes.
     ///
     /// # Errors
-    /// When an address is malformed or the SQLite file cannot be used.
+    /// When an address is malformed, Redis does not answer or the SQLite file cannot be used.
     pub async fn connect(&self, service: EngineName) -> Result<Connections, StartError> {
         let label = service.as_str();
         let (market_data, engine_logic) = (&self.config.bus.market_data, &self.config.bus.engine_logic);
         let star = match &self.local_star {
             Some(star) => star.clone(),
-            None => Star::redis(redis_star(market_data), label).await?,
+            None => {
+                let from_epoch = self.from_epoch;
+                Star::redis(RedisStar { from_epoch, ..redis_star(market_data) }, label).await?
+            }
         };
         let mesh = match &self.local_mesh {
             Some(mesh) => mesh.clone(),

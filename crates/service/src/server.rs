@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::config::Config;
+use crate::config::{Config, Transport};
 use crate::http::{Chassis, router};
 use crate::platform::{Connections, Platform, StartError};
 use crate::shell::EngineHandle;
@@ -81,7 +81,9 @@ impl Running {
         let timeout = Duration::from_millis(self.connections.config.http.drain_timeout_ms);
         self.chassis.draining.store(true, Relaxed);
         self.shut.send_replace(true);
-        if tokio::time::timeout(timeout, self.server).await.is_err() {
+        let mut server = self.server;
+        if tokio::time::timeout(timeout, &mut server).await.is_err() {
+            server.abort();
             tracing::warn!(service = %self.service, "requests were still under way at the stop");
         }
         (self.stop_engine)(timeout).await;
@@ -111,10 +113,11 @@ where
         telemetry::install(&config.log)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
+            warn_of_local_buses(&config);
             let platform = Platform::new(config);
             let listener = platform.listen(service).await?;
             let running = start(platform.connect(service).await?, listener).await?;
-            let failed = until_stopped(&platform).await;
+            let failed = until_stopped(&platform, &mut Interrupts::catch()?).await;
             running.stop().await;
             Ok(failed)
         })
@@ -129,38 +132,76 @@ where
     }
 }
 
+/// A service by itself on a local bus works, and talks to nobody.
+fn warn_of_local_buses(config: &Config) {
+    for (key, transport) in [
+        ("market_data", config.bus.market_data.transport),
+        ("engine_logic", config.bus.engine_logic.transport),
+    ] {
+        if transport == Transport::Local {
+            tracing::warn!("bus.{key}.transport is local: no other process is reached; set it to redis");
+        }
+    }
+}
+
 /// Waits for Ctrl-C, a termination signal or a broken invariant; true in the last case. From then on a second
 /// signal ends the process at once.
-pub async fn until_stopped(platform: &Platform) -> bool {
+pub async fn until_stopped(platform: &Platform, interrupts: &mut Interrupts) -> bool {
     let mut failed = platform.failed();
     let broken = tokio::select! {
-        () = interrupted() => false,
+        () = interrupts.next() => false,
         _ = failed.wait_for(|failed| *failed) => true,
     };
-    tokio::spawn(async {
-        interrupted().await;
-        eprintln!("stopped at once; what was still queued is lost");
-        std::process::exit(130);
-    });
+    end_at_next_interrupt();
     broken
 }
 
-/// One Ctrl-C or termination signal.
-pub async fn interrupted() {
+/// From here on a signal ends the process at once.
+pub fn end_at_next_interrupt() {
+    // Listening begins here and not when the task first runs, so that no signal falls between.
+    let Ok(mut interrupts) = Interrupts::catch() else { return };
+    tokio::spawn(async move {
+        interrupts.next().await;
+        eprintln!("stopped at once; what was still queued is lost");
+        std::process::exit(130);
+    });
+}
+
+/// Ctrl-C and termination signals. While it exists none is missed, and none ends the process by itself.
+#[derive(Debug)]
+pub struct Interrupts {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-            let _ = tokio::signal::ctrl_c().await;
-            return;
-        };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
+    signals: [tokio::signal::unix::Signal; 2],
+}
+
+impl Interrupts {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn catch() -> std::io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?] })
         }
+        #[cfg(not(unix))]
+        Ok(Self {})
     }
-    #[cfg(not(unix))]
-    {
-        let _ = tokio::signal::ctrl_c().await;
+
+    /// Waits for one.
+    pub async fn next(&mut self) {
+        #[cfg(unix)]
+        {
+            let [interrupt, terminate] = &mut self.signals;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = tokio::signal::ctrl_c().await;
+        }
     }
 }

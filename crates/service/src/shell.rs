@@ -3,14 +3,16 @@
 //! Receive a batch → stamp → step → publish effects → acknowledge → replace the views. Readers never wait for this
 //! thread and it never waits for them. What an engine means is none of its business.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nautilus_bus::{Delivery, Doorbell, MeshConsumer, MeshPublisher, Next, StarPublisher, StarReader};
-use nautilus_engine::{Effects, Engine, Input, Refusal, Stamp};
+use nautilus_bus::{
+    Delivery, Doorbell, MeshConsumer, MeshPublisher, Next, PublishError, StarPublisher, StarReader,
+};
+use nautilus_engine::{Effects, Engine, Input, Outgoing, Refusal, Stamp};
 use nautilus_messages::EngineName;
 use nautilus_messages::frame::{self, FrameRef, Frames, Gap, GapCause, Header, Kind};
 use nautilus_store::Store;
@@ -27,7 +29,7 @@ const REQUESTS_MAX: usize = 256;
 const BATCH: usize = 1_024;
 /// Views are replaced at most this often while inputs keep coming, and at once when they stop.
 const VIEW_INTERVAL: Duration = Duration::from_millis(2);
-/// How often an instrument's star snapshot is renewed while it changes.
+/// How often instruments' star snapshots are renewed at most: a whole book is much to copy for one change.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest sleep: bounds how late a state that no doorbell announces is noticed.
 const IDLE_WAIT: Duration = Duration::from_millis(20);
@@ -44,7 +46,6 @@ enum Request<E: Engine> {
     Feed(Vec<u8>),
     Command(E::Command, CommandReply),
     Inspect(Inspection<E>),
-    Stop,
 }
 
 /// What the run loop has done so far; read by anyone at any time.
@@ -68,6 +69,8 @@ pub struct Progress {
     pub fed: AtomicU64,
     /// The thread is running.
     pub running: AtomicBool,
+    /// The engine is to finish what is queued and end: feeds are refused.
+    stopping: AtomicBool,
 }
 
 /// A way to talk to a running engine. Cheap to clone.
@@ -76,7 +79,7 @@ pub struct EngineHandle<E: Engine> {
     doorbell: Arc<Doorbell>,
     views: Arc<Views<E::View>>,
     progress: Arc<Progress>,
-    publisher: Arc<Mutex<Option<oneshot::Receiver<MeshPublisher>>>>,
+    ends: Arc<Mutex<Option<oneshot::Receiver<Ends>>>>,
 }
 
 impl<E: Engine> Clone for EngineHandle<E> {
@@ -86,7 +89,7 @@ impl<E: Engine> Clone for EngineHandle<E> {
             doorbell: Arc::clone(&self.doorbell),
             views: Arc::clone(&self.views),
             progress: Arc::clone(&self.progress),
-            publisher: Arc::clone(&self.publisher),
+            ends: Arc::clone(&self.ends),
         }
     }
 }
@@ -122,8 +125,11 @@ impl<E: Engine> EngineHandle<E> {
     /// Hands over frames of a feed, waiting for room. For feed threads only.
     ///
     /// # Errors
-    /// When the engine has stopped.
+    /// When the engine has stopped or is about to.
     pub fn feed(&self, frames: Vec<u8>) -> Result<(), Stopped> {
+        if self.progress.stopping.load(Relaxed) {
+            return Err(Stopped);
+        }
         self.requests.send(Request::Feed(frames)).map_err(|_| Stopped)?;
         self.doorbell.ring();
         Ok(())
@@ -167,26 +173,55 @@ impl<E: Engine> EngineHandle<E> {
         Ok(())
     }
 
-    /// Lets the engine finish what is queued, then stops its thread and waits until the mesh has acknowledged
-    /// everything it sent.
+    /// Lets the engine finish what is queued, then stops its thread and waits until the buses have everything it
+    /// published and acknowledged.
     pub(crate) async fn stop(&self, timeout: Duration) {
-        let requests = self.requests.clone();
-        let doorbell = Arc::clone(&self.doorbell);
-        // The queue may be full: waiting for room must not hold up the runtime.
-        let _ = tokio::task::spawn_blocking(move || {
-            let _ = requests.send(Request::Stop);
-            doorbell.ring();
-        })
-        .await;
-        let receiver = self.publisher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.progress.stopping.store(true, Relaxed);
+        self.doorbell.ring();
+        let receiver = self.ends.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(receiver) = receiver else { return };
         match tokio::time::timeout(timeout, receiver).await {
-            Ok(Ok(publisher)) => {
-                if let Err(error) = publisher.flush(timeout).await {
-                    tracing::warn!(engine = %E::NAME, %error, "messages were not acknowledged before the stop");
-                }
+            Ok(Ok(ends)) => ends.flush(E::NAME, timeout).await,
+            Ok(Err(_)) => tracing::warn!(engine = %E::NAME, "the engine had ended before the stop"),
+            Err(_) => tracing::warn!(engine = %E::NAME, "the engine did not stop in time"),
+        }
+    }
+}
+
+/// An engine's ends of the buses, once its thread has ended. They are dropped where the runtime still runs, so that
+/// their tasks end before their connections do.
+struct Ends {
+    publisher: MeshPublisher,
+    mesh: Option<MeshConsumer>,
+    hub: Option<StarPublisher>,
+    _star: Option<StarReader>,
+}
+
+impl Ends {
+    /// Waits until the buses have everything, at most `timeout`.
+    async fn flush(self, engine: EngineName, timeout: Duration) {
+        let acknowledged = async {
+            match &self.mesh {
+                Some(mesh) => mesh.flush(timeout).await,
+                None => true,
             }
-            _ => tracing::warn!(engine = %E::NAME, "the engine did not stop in time"),
+        };
+        let frames_sent = async {
+            match &self.hub {
+                Some(hub) => hub.flush(timeout).await,
+                None => true,
+            }
+        };
+        let (sent, acknowledged, frames_sent) =
+            tokio::join!(self.publisher.flush(timeout), acknowledged, frames_sent);
+        if let Err(error) = sent {
+            tracing::warn!(%engine, %error, "messages were not acknowledged before the stop");
+        }
+        if !acknowledged {
+            tracing::warn!(%engine, "messages that were handled come again after the start");
+        }
+        if !frames_sent {
+            tracing::warn!(%engine, "the last frames of the star did not reach Redis");
         }
     }
 }
@@ -200,6 +235,7 @@ pub struct Shell<E: Engine> {
     publisher: MeshPublisher,
     store: Store,
     failed: watch::Sender<bool>,
+    drain: Duration,
 }
 
 /// The publishing end of the star, with what it takes to keep its snapshots fresh.
@@ -229,6 +265,8 @@ impl<E: Engine> Shell<E> {
             publisher: connections.mesh.publisher(E::NAME, connections.epoch),
             store: connections.store.clone(),
             failed: connections.failed.clone(),
+            // The other half of the time is for giving back what the thread held.
+            drain: Duration::from_millis(connections.config.http.drain_timeout_ms / 2),
         })
     }
 
@@ -259,14 +297,14 @@ impl<E: Engine> Shell<E> {
     /// When the system refuses a thread.
     pub fn spawn(self) -> std::io::Result<EngineHandle<E>> {
         let (requests, inbox) = sync_channel(REQUESTS_MAX);
-        let (returned, publisher) = oneshot::channel();
+        let (returned, ends) = oneshot::channel();
         let doorbell = Doorbell::new();
         let handle = EngineHandle {
             requests,
             doorbell: Arc::clone(&doorbell),
             views: Arc::default(),
             progress: Arc::default(),
-            publisher: Arc::new(Mutex::new(Some(publisher))),
+            ends: Arc::new(Mutex::new(Some(ends))),
         };
         handle.progress.running.store(true, Relaxed);
         let alive =
@@ -276,8 +314,10 @@ impl<E: Engine> Shell<E> {
             let alive = alive;
             thread.run();
             drop(alive);
-            // Nobody waits for it when the service was dropped instead of stopped.
-            let _ = returned.send(thread.publisher);
+            let RunLoop { publisher, mesh, hub, star, .. } = thread;
+            let ends = Ends { publisher, mesh, hub: hub.map(|hub| hub.publisher), _star: star };
+            // Nobody waits for them when the service was dropped instead of stopped.
+            let _ = returned.send(ends);
         })?;
         Ok(handle)
     }
@@ -292,6 +332,8 @@ struct Alive {
 
 impl Drop for Alive {
     fn drop(&mut self) {
+        // Feeds are refused from here on, not only once the queue behind this is gone.
+        self.progress.stopping.store(true, Relaxed);
         self.progress.running.store(false, Relaxed);
         if std::thread::panicking() {
             tracing::error!(engine = %self.name, "an invariant of the engine is broken: the process stops");
@@ -343,7 +385,11 @@ struct RunLoop<E: Engine> {
     resync: Resync,
     steps: u64,
     viewed: Instant,
-    stopping: bool,
+    /// The mesh takes nothing; said once.
+    refused: bool,
+    drain: Duration,
+    /// Since when the end is near.
+    stopping: Option<Instant>,
 }
 
 impl<E: Engine> RunLoop<E> {
@@ -371,7 +417,9 @@ impl<E: Engine> RunLoop<E> {
             resync: Resync::default(),
             steps: 0,
             viewed: Instant::now(),
-            stopping: false,
+            refused: false,
+            drain: shell.drain,
+            stopping: None,
         };
         if let Some(star) = &mut this.star {
             star.attach(Arc::clone(&this.doorbell));
@@ -390,17 +438,26 @@ impl<E: Engine> RunLoop<E> {
             self.read_mesh();
             let idle = self.steps == before && !asked;
             self.hand_over();
-            self.renew_snapshots(idle);
+            self.renew_snapshots();
             self.show(idle);
             self.meters.steps.increment(self.steps - before);
             self.progress.steps.store(self.steps, Relaxed);
-            if idle && self.stopping {
+            if self.is_done(idle) {
                 return;
             }
             if idle {
                 self.doorbell.wait(IDLE_WAIT);
             }
         }
+    }
+
+    /// Whether a stop was asked for and what was queued is finished, or keeps coming for too long.
+    fn is_done(&mut self, idle: bool) -> bool {
+        if !self.progress.stopping.load(Relaxed) {
+            return false;
+        }
+        let since = *self.stopping.get_or_insert_with(Instant::now);
+        idle || since.elapsed() >= self.drain
     }
 
     fn take_requests(&mut self) -> bool {
@@ -414,9 +471,8 @@ impl<E: Engine> RunLoop<E> {
                 }
                 Ok(Request::Command(command, reply)) => self.step_command(command, reply),
                 Ok(Request::Inspect(look)) => look(&self.engine),
-                Ok(Request::Stop) => self.stopping = true,
                 Err(TryRecvError::Disconnected) => {
-                    self.stopping = true;
+                    self.progress.stopping.store(true, Relaxed);
                     return taken > 0;
                 }
                 Err(TryRecvError::Empty) => return taken > 0,
@@ -467,29 +523,28 @@ impl<E: Engine> RunLoop<E> {
 
     fn read_star(&mut self) {
         let Some(mut star) = self.star.take() else { return };
-        self.resync.follow(star.epoch());
         for _ in 0..BATCH {
-            let missed = match star.next() {
+            match star.next() {
                 None => break,
-                Some(Next::Frame(bytes)) => {
-                    match FrameRef::parse(bytes) {
-                        Ok(frame) if self.resync.wants(&frame) => self.step_frame(frame),
-                        Ok(_) => {}
-                        Err(_) => self.meters.decode_errors.increment(1),
-                    }
-                    if let Some(hop) = star.sample_hop() {
-                        self.meters.hop.record(hop.as_secs_f64());
-                    }
-                    None
-                }
-                Some(Next::Lost { first, last }) => Some((first, last)),
-            };
-            if let Some((first, last)) = missed {
-                self.resynchronise(&star, first, last);
+                Some(Next::Frame(_)) => self.step_read(&star),
+                Some(Next::Lost { first, last }) => self.resynchronise(&star, first, last),
             }
         }
         self.progress.star_read.store(star.position(), Relaxed);
         self.star = Some(star);
+    }
+
+    fn step_read(&mut self, star: &StarReader) {
+        // From this very frame on: the batch may hold frames of the hub before and after its restart.
+        self.resync.follow(star.epoch());
+        match FrameRef::parse(star.frame()) {
+            Ok(frame) if self.resync.wants(&frame) => self.step_frame(frame),
+            Ok(_) => {}
+            Err(_) => self.meters.decode_errors.increment(1),
+        }
+        if let Some(hop) = star.sample_hop() {
+            self.meters.hop.record(hop.as_secs_f64());
+        }
     }
 
     /// Tells the engine what it missed, then brings it up to date from the newest snapshots.
@@ -531,13 +586,7 @@ impl<E: Engine> RunLoop<E> {
             self.progress.star_published.store(hub.publisher.position(), Relaxed);
             self.progress.star_lag.store(hub.publisher.lag(), Relaxed);
         }
-        let now = if self.effects.mesh.is_empty() { UnixNanos(0) } else { wall_clock() };
-        for outgoing in &self.effects.mesh {
-            let sent = self.publisher.publish(now, outgoing.priority, outgoing.correlation_id, outgoing.body);
-            if let Err(error) = sent {
-                tracing::error!(engine = %E::NAME, %error, "a message could not be published");
-            }
-        }
+        self.send_messages();
         if !self.effects.records.is_empty() {
             self.store.write(std::mem::take(&mut self.effects.records));
         }
@@ -550,9 +599,26 @@ impl<E: Engine> RunLoop<E> {
         }
     }
 
-    fn renew_snapshots(&mut self, idle: bool) {
+    /// What cannot be published is counted by the mesh; the engine goes on.
+    fn send_messages(&mut self) {
+        if self.effects.mesh.is_empty() {
+            return;
+        }
+        let now = wall_clock();
+        let publish = |outgoing: &Outgoing| {
+            self.publisher.publish(now, outgoing.priority, outgoing.correlation_id, outgoing.body).err()
+        };
+        let error: Option<PublishError> = self.effects.mesh.iter().filter_map(publish).last();
+        if let Some(error) = error.as_ref().filter(|_| !self.refused) {
+            tracing::error!(engine = %E::NAME, %error, "messages are lost until there is room again");
+        }
+        self.refused = error.is_some();
+    }
+
+    fn renew_snapshots(&mut self) {
         if let Some(hub) = &mut self.hub
-            && (idle || hub.renewed.elapsed() >= SNAPSHOT_INTERVAL)
+            && !hub.changed.is_empty()
+            && hub.renewed.elapsed() >= SNAPSHOT_INTERVAL
         {
             hub.renew(&self.engine);
         }
@@ -608,23 +674,19 @@ impl<E: Engine> Hub<E> {
 #[derive(Debug, Default)]
 struct Resync {
     epoch: u64,
-    known_up_to: Vec<u64>,
+    known_up_to: BTreeMap<InstrumentId, u64>,
 }
 
 impl Resync {
     /// A hub that has restarted counts anew.
     fn follow(&mut self, epoch: u64) {
         if self.epoch != epoch {
-            *self = Self { epoch, known_up_to: Vec::new() };
+            *self = Self { epoch, known_up_to: BTreeMap::new() };
         }
     }
 
     fn skip_to(&mut self, instrument: InstrumentId, sequence: u64) {
-        let index = instrument.index();
-        if self.known_up_to.len() <= index {
-            self.known_up_to.resize(index + 1, 0);
-        }
-        self.known_up_to[index] = sequence;
+        self.known_up_to.insert(instrument, sequence);
     }
 
     /// Trades, bars and gaps are always wanted: a snapshot does not contain them.
@@ -634,7 +696,7 @@ impl Resync {
             header.kind,
             Kind::OrderChange | Kind::LevelChange | Kind::Snapshot | Kind::Quote | Kind::Status
         );
-        let known = self.known_up_to.get(header.instrument().index()).copied().unwrap_or(0);
+        let known = self.known_up_to.get(&header.instrument()).copied().unwrap_or(0);
         !contained || header.sequence.get() > known
     }
 }

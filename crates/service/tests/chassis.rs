@@ -27,6 +27,7 @@ struct Toy {
 
 enum Order {
     Add(u64),
+    Publish,
     Refuse,
     Break,
 }
@@ -48,6 +49,10 @@ impl Engine for Toy {
                 out.answer(message, Body::VpinResponse(VpinResponse { instrument: symbol(), latest: None }));
             }
             Input::Command(Order::Add(trades)) => self.trades += trades,
+            Input::Command(Order::Publish) => {
+                self.trades += 1;
+                out.publish(&trade(self.trades));
+            }
             Input::Command(Order::Refuse) => out.refuse("no", "not today"),
             Input::Command(Order::Break) => panic!("an invariant is broken, as the test asked"),
         }
@@ -104,6 +109,7 @@ async fn connections() -> (TempDir, Platform, Connections) {
     config.store.url = format!("sqlite://{}", folder.path().join("test.db").display());
     config.bus.market_data.capacity = 1_024;
     config.http.timeout_ms = 300;
+    config.http.drain_timeout_ms = 2_000;
     let platform = Platform::new(config);
     let connections = platform.connect(EngineName::Vpin).await.unwrap();
     (folder, platform, connections)
@@ -177,6 +183,8 @@ async fn a_reader_that_comes_late_learns_what_it_missed_and_resynchronises() {
     frames.extend_from_slice(level(5_000, 42).to_bytes());
     frames.extend_from_slice(mark(SnapshotPhase::End).to_bytes());
     hub.publish_snapshot(InstrumentId(1), 5_000, frames);
+    // A number that no table should be made for.
+    hub.publish_snapshot(InstrumentId(u32::MAX), 1, Vec::new());
     // The snapshot knows better than this change from before it.
     hub.publish(level(4_999, 13).to_bytes());
     let handle = shell.spawn().unwrap();
@@ -214,6 +222,55 @@ async fn messages_are_answered_and_a_stop_finishes_what_is_queued() {
         answers.ack(delivery);
     }
     assert_eq!(answered, asked, "each request has one answer that names it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_what_keeps_coming() {
+    let (_folder, _platform, connections) = connections().await;
+    let mut hub = connections.star.publisher(1).unwrap();
+    let handle = Shell::new(Toy::default(), &connections).unwrap().follow_star(&connections).spawn().unwrap();
+    let stopped = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let star = std::thread::spawn({
+        let stopped = stopped.clone();
+        move || {
+            while !stopped.load(Relaxed) {
+                hub.publish(&trade(1).to_bytes().repeat(256));
+            }
+        }
+    });
+    let feed = std::thread::spawn({
+        let handle = handle.clone();
+        move || while handle.feed(trade(1).to_bytes().repeat(16)).is_ok() {}
+    });
+    let progress = handle.progress().clone();
+    until("both flow", || progress.fed.load(Relaxed) > 0 && progress.star_read.load(Relaxed) > 0).await;
+    let start = Instant::now();
+    serve(connections, handle).await.stop().await;
+    assert!(!progress.running.load(Relaxed), "the thread has ended");
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    stopped.store(true, Relaxed);
+    tokio::task::spawn_blocking(|| (star.join().unwrap(), feed.join().unwrap())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_are_not_renewed_with_every_change() {
+    static TAKEN: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let (_folder, _platform, connections) = connections().await;
+    let source = |toy: &Toy, _| {
+        TAKEN.fetch_add(1, Relaxed);
+        Some((toy.trades, Vec::new()))
+    };
+    let shell = Shell::new(Toy::default(), &connections).unwrap();
+    let handle = shell.publish_star(&connections, source).unwrap().spawn().unwrap();
+    let start = Instant::now();
+    for _ in 0..200 {
+        handle.command(Order::Publish).await.unwrap();
+    }
+    let seconds = start.elapsed().as_secs();
+    assert!(TAKEN.load(Relaxed) <= seconds + 1, "{TAKEN:?} in {seconds} s");
+    let reader = connections.star.reader();
+    let newest = || reader.snapshot(InstrumentId(1)).map(|snapshot| snapshot.sequence);
+    until("the last change is in the snapshot", || newest() == Some(200)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

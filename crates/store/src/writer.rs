@@ -55,6 +55,8 @@ impl Writer {
                         self.shared.wait(PING_INTERVAL).await;
                     }
                 }
+                // Closing takes the connections away from whatever the writer was about to do.
+                Err(_) if self.shared.is_abandoned() => return,
                 Err(reason) => {
                     self.prepared = false;
                     self.shared.down(&reason);

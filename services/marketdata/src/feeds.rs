@@ -3,6 +3,7 @@
 //! The hub never waits for a reader of the star; a replay does, so that at full speed nobody misses a frame.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,8 @@ const BATCH_FRAMES: usize = 512;
 const OUTSTANDING_MAX: u64 = 8;
 /// How long a feed waits for a reader of the star that does not move before it goes on without it.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a stop waits for feeds: one may hang in its file.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How soon a waiting feed notices that it is to stop.
 const CANCEL_NOTICE: Duration = Duration::from_millis(50);
 /// Feeds running at the same time, and finished ones that are remembered.
@@ -92,6 +95,10 @@ impl Job {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn is_running(&self) -> bool {
+        self.status().0 == FeedState::Running
+    }
+
     /// Asks the feed to stop.
     pub fn cancel(&self) {
         self.cancel.store(true, Relaxed);
@@ -153,19 +160,13 @@ impl FeedManager {
         let opened =
             opened.map_err(|_| Problem::unprocessable("unreadable_file", "the file could not be read"))?;
         let feed = opened.map_err(|error| Problem::unprocessable("unreadable_file", error.to_string()))?;
-        // A session that is replayed again starts anew instead of adding up.
-        for symbol in &feed.description().symbols {
-            if self.engine.views().get(*symbol).is_some() {
-                self.engine.command(Command::Reset { instrument: Some(*symbol) }).await?;
-            }
-        }
         self.start(feed, pace)
     }
 
-    /// Starts a feed.
+    /// Starts a feed. Instruments that were fed before start anew instead of adding up.
     ///
     /// # Errors
-    /// When too many feeds run or the system refuses a thread.
+    /// When an instrument of it is being fed already, too many feeds run or the system refuses a thread.
     pub fn start(&self, feed: Box<dyn Feed>, pace: Pace) -> Result<Arc<Job>, Problem> {
         let job = self.remember(feed.as_ref(), pace)?;
         let runner = Runner {
@@ -176,20 +177,18 @@ impl FeedManager {
             job: Arc::clone(&job),
             sent: 0,
             fed_before: self.engine.progress().fed.load(Relaxed),
+            out_of_patience: false,
+            runtime: self.runtime.clone(),
         };
-        let (engine, runtime) = (self.engine.clone(), self.runtime.clone());
         let thread = std::thread::Builder::new().name(format!("feed-{}", job.id));
         let spawned = thread.spawn(move || {
             let job = Arc::clone(&runner.job);
-            let ended = runner.run(feed);
-            // The queue is first in, first out: once this is answered, all frames are in and can be seen.
-            let flushed = runtime.block_on(engine.command(Command::Flush));
-            let (state, reason) = match (ended, flushed) {
-                (Ok(state), Ok(())) => (state, None),
-                (Err(reason), _) => (FeedState::Failed, Some(reason)),
-                (_, Err(_)) => (FeedState::Failed, Some("the engine has stopped".to_owned())),
-            };
-            job.end(state, reason);
+            // A job whose thread is gone must not count as running: its instruments would stay taken.
+            let ended = catch_unwind(AssertUnwindSafe(|| runner.run_to_end(feed)));
+            match ended.unwrap_or_else(|_| Err("the feed broke; see the log".to_owned())) {
+                Ok(state) => job.end(state, None),
+                Err(reason) => job.end(FeedState::Failed, Some(reason)),
+            }
         });
         match spawned {
             Ok(_) => Ok(job),
@@ -203,24 +202,35 @@ impl FeedManager {
         }
     }
 
-    /// Asks every feed to stop and waits until all have.
+    /// Asks every feed to stop and waits until all have, but not for ever.
     pub async fn stop(&self) {
         let jobs = self.jobs();
         jobs.iter().for_each(|job| job.cancel());
-        while jobs.iter().any(|job| job.status().0 == FeedState::Running) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        let ended = async {
+            while jobs.iter().any(|job| job.is_running()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(STOP_PATIENCE, ended).await.is_err() {
+            tracing::warn!("a feed did not stop in time");
         }
     }
 
     fn remember(&self, feed: &dyn Feed, pace: Pace) -> Result<Arc<Job>, Problem> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = |job: &Job| job.status().0 == FeedState::Running;
-        if jobs.values().filter(|job| running(job)).count() >= RUNNING_MAX {
+        let running = || jobs.values().filter(|job| job.is_running());
+        let symbols = &feed.description().symbols;
+        if let Some(job) = running().find(|job| symbols.iter().any(|s| job.description.symbols.contains(s))) {
+            let detail =
+                format!("feed {} has instruments of this one; wait for its end or DELETE it", job.id);
+            return Err(Problem::new(StatusCode::CONFLICT, "already_fed", detail));
+        }
+        if running().count() >= RUNNING_MAX {
             let detail = format!("{RUNNING_MAX} feeds are running; wait for one to end or DELETE one");
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_feeds", detail));
         }
         while jobs.len() >= REMEMBERED_MAX {
-            let Some(oldest) = jobs.values().find(|job| !running(job)).map(|job| job.id) else { break };
+            let Some(oldest) = jobs.values().find(|job| !job.is_running()).map(|job| job.id) else { break };
             jobs.remove(&oldest);
         }
         let id = jobs.last_key_value().map_or(1, |(last, _)| last + 1);
@@ -245,10 +255,37 @@ struct Runner {
     job: Arc<Job>,
     sent: u64,
     fed_before: u64,
+    /// A reader did not move: it is not waited for again until it does.
+    out_of_patience: bool,
+    runtime: tokio::runtime::Handle,
 }
 
 impl Runner {
-    fn run(mut self, mut feed: Box<dyn Feed>) -> Result<FeedState, String> {
+    /// Runs a feed from its first frame until its last one can be seen.
+    fn run_to_end(mut self, feed: Box<dyn Feed>) -> Result<FeedState, String> {
+        for symbol in &feed.description().symbols {
+            if self.engine.views().get(*symbol).is_some() {
+                self.command(|| Command::Reset { instrument: Some(*symbol) })?;
+            }
+        }
+        let ended = self.run(feed);
+        // The queue is first in, first out: once this is answered, all frames are in and can be seen.
+        let flushed = self.command(|| Command::Flush);
+        let state = ended?;
+        flushed.map(|()| state)
+    }
+
+    /// Has the engine carry out a command, waiting for room in its queue.
+    fn command(&self, command: impl Fn() -> Command) -> Result<(), String> {
+        loop {
+            match self.runtime.block_on(self.engine.command(command())) {
+                Err(problem) if problem.code() == "engine_busy" => std::thread::park_timeout(CANCEL_NOTICE),
+                done => return done.map_err(|problem| problem.detail().to_owned()),
+            }
+        }
+    }
+
+    fn run(&mut self, mut feed: Box<dyn Feed>) -> Result<FeedState, String> {
         let mut frames = Vec::new();
         let mut clock = None;
         loop {
@@ -280,8 +317,7 @@ impl Runner {
         if frames.is_empty() {
             return Ok(());
         }
-        let lag_limit = self.lag_limit;
-        self.wait_until(|behind, lag| behind < OUTSTANDING_MAX && lag < lag_limit)?;
+        self.wait_for_room()?;
         self.sent += 1;
         self.engine.feed(frames.to_vec()).map_err(|error| error.to_string())
     }
@@ -301,9 +337,9 @@ impl Runner {
         Ok(())
     }
 
-    /// Waits for a condition on how many hand-overs the engine and how many frames the slowest reader is behind.
-    fn wait_until(&self, good: impl Fn(u64, u64) -> bool) -> Result<(), String> {
-        let progress = self.engine.progress();
+    /// Waits while the engine is too many hand-overs, or the slowest reader too many frames, behind.
+    fn wait_for_room(&mut self) -> Result<(), String> {
+        let progress = Arc::clone(self.engine.progress());
         let mut moved = Instant::now();
         let mut before = (u64::MAX, u64::MAX);
         loop {
@@ -312,13 +348,18 @@ impl Runner {
             }
             let behind = self.sent.saturating_sub(taken(&progress.fed, self.fed_before));
             let lag = progress.star_lag.load(Relaxed);
-            if good(behind, lag) || self.job.cancel.load(Relaxed) {
+            if behind < OUTSTANDING_MAX && lag < self.lag_limit {
+                self.out_of_patience = false;
+                return Ok(());
+            }
+            if self.out_of_patience || self.job.cancel.load(Relaxed) {
                 return Ok(());
             }
             if (behind, lag) != before {
                 (moved, before) = (Instant::now(), (behind, lag));
             } else if moved.elapsed() > READER_PATIENCE {
                 tracing::warn!(lag, "a reader of the star does not move; the replay goes on without it");
+                self.out_of_patience = true;
                 return Ok(());
             }
             std::thread::park_timeout(Duration::from_micros(200));
@@ -398,6 +439,51 @@ mod tests {
         for text in ["0", "-1", "NaN", "inf", "fast", ""] {
             assert!(text.parse::<Pace>().unwrap_err().contains("neither 'max'"), "{text}");
         }
+    }
+
+    /// Gives one frame and breaks, or hangs.
+    struct Odd(FeedDescription, bool);
+
+    impl Feed for Odd {
+        fn read(&mut self, _: usize, _: &mut Vec<u8>) -> Result<Read, nautilus_feeds::FeedError> {
+            assert!(self.1, "as the test asked");
+            std::thread::sleep(Duration::from_millis(1));
+            Ok(Read::Frames)
+        }
+
+        fn progress(&self) -> Progress {
+            Progress::default()
+        }
+
+        fn description(&self) -> &FeedDescription {
+            &self.0
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_instrument_has_one_feed_at_a_time_also_after_one_broke() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = nautilus_service::Config::default();
+        config.store.url = format!("sqlite://{}", folder.path().join("test.db").display());
+        let platform = nautilus_service::Platform::new(config);
+        let connections = platform.connect(nautilus_messages::EngineName::Marketdata).await.unwrap();
+        let engine = MarketdataEngine::new(nautilus_engine_marketdata::Config::default());
+        let engine = nautilus_service::Shell::new(engine, &connections).unwrap().spawn().unwrap();
+        let feeds = FeedManager::new(engine, Registry::new(), 1 << 16);
+        let simulator = nautilus_feeds::Simulator::new(Default::default(), feeds.registry()).unwrap();
+        let odd = |hangs| Box::new(Odd(simulator.description().clone(), hangs));
+        let broken = feeds.start(odd(false), Pace::Max).unwrap();
+        while broken.is_running() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(
+            (broken.status().0, broken.status().2),
+            (FeedState::Failed, Some("the feed broke; see the log".into()))
+        );
+        let running = feeds.start(odd(true), Pace::Max).unwrap();
+        assert_eq!(feeds.start(odd(true), Pace::Max).unwrap_err().code(), "already_fed");
+        feeds.stop().await;
+        assert_eq!(running.status().0, FeedState::Cancelled);
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub use settings::{Settings, SimulatorSettings};
 const ABOUT: &str = "Order books, trades, bars and session statistics of every instrument, from recordings and the \
                      exchange simulator.";
 
+/// A longer past would take the simulator minutes to make.
+const PAST_MINUTES_MAX: u16 = 1_440;
+
 /// The service, up.
 #[derive(Debug)]
 pub struct Marketdata {
@@ -65,11 +68,16 @@ impl Marketdata {
     pub fn simulate(&self, now: UnixNanos) -> Result<String, StartError> {
         let SimulatorSettings { seed, instruments, events_per_second, past_minutes } =
             self.settings.simulator;
-        let past_ns = u64::from(past_minutes) * 60 * NANOS_PER_SECOND;
-        let start = UnixNanos(now.0.saturating_sub(past_ns));
         let refused = |message: String| {
             StartError::Config(ConfigError::Setting { key: "engines.marketdata.simulator".into(), message })
         };
+        if past_minutes > PAST_MINUTES_MAX {
+            return Err(refused(format!(
+                "past_minutes is {past_minutes}; it must be at most {PAST_MINUTES_MAX}, a day"
+            )));
+        }
+        let past_ns = u64::from(past_minutes) * 60 * NANOS_PER_SECOND;
+        let start = UnixNanos(now.0.saturating_sub(past_ns));
         let config =
             SimulatorConfig { seed, instruments, start, events_per_second, ..SimulatorConfig::default() };
         let simulator =

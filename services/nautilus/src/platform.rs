@@ -4,25 +4,27 @@ use std::process::ExitCode;
 
 use nautilus_marketdata::Marketdata;
 use nautilus_messages::EngineName;
-use nautilus_service::server::until_stopped;
+use nautilus_service::server::{Interrupts, until_stopped};
 use nautilus_service::wall_clock;
 use nautilus_service::{Config, Platform, StartError};
 use nautilus_vpin::Vpin;
 
 /// Exit status when an engine's invariant broke: EX_SOFTWARE of sysexits.h.
-const EXIT_SOFTWARE: u8 = 70;
+pub(crate) const EXIT_SOFTWARE: u8 = 70;
 
 /// Every engine, up.
 pub(crate) struct Engines {
     pub(crate) platform: Platform,
     pub(crate) marketdata: Marketdata,
     pub(crate) vpin: Vpin,
+    /// Caught from before anybody is told that the engines are up.
+    pub(crate) interrupts: Interrupts,
 }
 
 impl Engines {
     /// Takes every port before anything is built, then starts readers of the star before its hub.
     pub(crate) async fn start(config: Config) -> Result<Self, StartError> {
-        let platform = Platform::new(config);
+        let platform = Platform::new(config).with_own_hub();
         let marketdata = platform.listen(EngineName::Marketdata).await?;
         let vpin = platform.listen(EngineName::Vpin).await?;
         let vpin = nautilus_vpin::start(platform.connect(EngineName::Vpin).await?, vpin).await?;
@@ -31,7 +33,7 @@ impl Engines {
             .await
             .map(|connections| nautilus_marketdata::start(connections, marketdata))?
             .await?;
-        Ok(Self { platform, marketdata, vpin })
+        Ok(Self { platform, marketdata, vpin, interrupts: Interrupts::catch()? })
     }
 
     /// The engines with their URLs.
@@ -42,8 +44,8 @@ impl Engines {
     }
 
     /// Waits for the end of the process, then drains.
-    pub(crate) async fn serve(self) -> ExitCode {
-        let broken = until_stopped(&self.platform).await;
+    pub(crate) async fn serve(mut self) -> ExitCode {
+        let broken = until_stopped(&self.platform, &mut self.interrupts).await;
         eprintln!("stopping (Ctrl-C again ends at once)");
         self.stop().await;
         if broken { ExitCode::from(EXIT_SOFTWARE) } else { ExitCode::SUCCESS }

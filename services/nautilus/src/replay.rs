@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use nautilus_marketdata::{FeedState, Job, Pace};
-use nautilus_service::server::interrupted;
+use nautilus_marketdata::{FeedState, Job, Marketdata, Pace};
+use nautilus_service::server::{Interrupts, end_at_next_interrupt, until_stopped};
 use nautilus_service::{Config, StartError};
+use nautilus_vpin::Vpin;
 
-use crate::platform::Engines;
+use crate::platform::{EXIT_SOFTWARE, Engines};
 use crate::summary;
 
 /// How long readers may take to catch up with the hub once the file is at its end.
@@ -20,7 +21,7 @@ const EXIT_DATA: u8 = 65;
 
 /// Replays `file`; with `keep` the engines stay up until Ctrl-C.
 pub(crate) async fn run(config: Config, file: &Path, pace: Pace, keep: bool) -> Result<ExitCode, StartError> {
-    let engines = Engines::start(config).await?;
+    let mut engines = Engines::start(config).await?;
     if keep {
         engines.print_urls();
     }
@@ -32,21 +33,33 @@ pub(crate) async fn run(config: Config, file: &Path, pace: Pace, keep: bool) -> 
             return Err(StartError::File(problem.detail().to_owned()));
         }
     };
-    let interrupt = tokio::spawn(interrupted());
-    let state = follow(&job, interrupt).await;
-    let complete = caught_up(&engines).await && store_caught_up(&engines).await;
+    let mut state = follow(&job, &mut engines.interrupts).await;
+    let complete = {
+        let Engines { platform, marketdata, vpin, interrupts } = &mut engines;
+        tokio::select! {
+            complete = caught_up(marketdata, vpin) => complete,
+            // Nobody waits for what cannot come, nor after a Ctrl-C.
+            _ = until_stopped(platform, interrupts) => {
+                if state == FeedState::Finished {
+                    state = FeedState::Cancelled;
+                }
+                false
+            }
+        }
+    };
     summary::print(&engines, &job, start.elapsed()).await;
     let code = report(&job, state, complete);
     if keep && state == FeedState::Finished {
         println!("\nThe engines stay up; Ctrl-C stops.");
         return Ok(engines.serve().await);
     }
+    let broken = *engines.platform.failed().borrow();
     engines.stop().await;
-    Ok(code)
+    Ok(if broken { ExitCode::from(EXIT_SOFTWARE) } else { code })
 }
 
 /// Draws the progress until the feed ends. Ctrl-C ends the feed early, a second one the process.
-async fn follow(job: &Arc<Job>, mut interrupt: tokio::task::JoinHandle<()>) -> FeedState {
+async fn follow(job: &Arc<Job>, interrupts: &mut Interrupts) -> FeedState {
     let bar = progress_bar(job);
     let mut asked = false;
     loop {
@@ -58,13 +71,10 @@ async fn follow(job: &Arc<Job>, mut interrupt: tokio::task::JoinHandle<()>) -> F
             return state;
         }
         tokio::select! {
-            _ = &mut interrupt, if !asked => {
+            () = interrupts.next(), if !asked => {
                 asked = true;
                 job.cancel();
-                tokio::spawn(async {
-                    interrupted().await;
-                    std::process::exit(130);
-                });
+                end_at_next_interrupt();
             }
             () = tokio::time::sleep(Duration::from_millis(20)) => {}
         }
@@ -78,25 +88,26 @@ fn progress_bar(job: &Job) -> ProgressBar {
     ProgressBar::new(total).with_style(style)
 }
 
-/// Waits until vpin has read everything that marketdata published.
-async fn caught_up(engines: &Engines) -> bool {
+/// Waits until vpin has read everything that marketdata published and the store has it all.
+async fn caught_up(marketdata: &Marketdata, vpin: &Vpin) -> bool {
+    let read = everything_read(marketdata, vpin).await;
+    let flushed = tokio::join!(marketdata.store.flush(CATCH_UP), vpin.store.flush(CATCH_UP));
+    read && flushed.0.is_ok() && flushed.1.is_ok()
+}
+
+async fn everything_read(marketdata: &Marketdata, vpin: &Vpin) -> bool {
     let deadline = Instant::now() + CATCH_UP;
     loop {
-        let published = engines.marketdata.engine.progress().star_published.load(Relaxed);
-        if engines.vpin.engine.progress().star_read.load(Relaxed) >= published {
+        let published = marketdata.engine.progress().star_published.load(Relaxed);
+        if vpin.engine.progress().star_read.load(Relaxed) >= published {
             // What was read is stepped and shown once a request behind it is answered.
-            return engines.vpin.engine.inspect(|_| ()).await.is_ok();
+            return vpin.engine.inspect(|_| ()).await.is_ok();
         }
         if Instant::now() > deadline {
             return false;
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-}
-
-async fn store_caught_up(engines: &Engines) -> bool {
-    let flushed = [engines.marketdata.store.flush(CATCH_UP).await, engines.vpin.store.flush(CATCH_UP).await];
-    flushed.iter().all(Result::is_ok)
 }
 
 fn report(job: &Job, state: FeedState, complete: bool) -> ExitCode {

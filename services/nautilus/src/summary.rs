@@ -21,7 +21,16 @@ pub(crate) async fn print(engines: &Engines, job: &Job, elapsed: Duration) {
     println!();
     println!(
         "{:<16}{:>10}{:>14}{:>16}{:>14}{:>14}{:>9}{:>9}  {:<8}{:>8}{:>11}",
-        "instrument", "trades", "volume", "vwap", "best bid", "best ask", "levels", "orders", "state", "VPIN",
+        "instrument",
+        "trades",
+        "volume",
+        "vwap",
+        "best bid",
+        "best ask",
+        "levels",
+        "orders",
+        "state",
+        "VPIN",
         "by flag"
     );
     for (_, view) in views.iter().take(ROWS_MAX) {

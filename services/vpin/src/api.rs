@@ -119,7 +119,7 @@ async fn put_configuration(
 ))]
 async fn post_calculate(State(api): State<Api>, body: RawBody) -> Result<Json<BatchAnswer>, Problem> {
     let question = |request: BatchRequest| {
-        calculate(&request).map_err(|error| Problem::unprocessable("invalid_trades", error.to_string()))
+        calculate(&request).map_err(|error| Problem::unprocessable(error.code(), error.to_string()))
     };
     api.pool.answer(body, question).await.map(Json)
 }

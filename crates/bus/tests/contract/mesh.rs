@@ -266,6 +266,25 @@ async fn a_full_local_queue_holds_its_publisher_back() {
     assert_eq!(take(&mut consumer, 16).await, Vec::from_iter(85..101));
 }
 
+/// One wait tells that there is no room; an engine's thread must not spend one on every message of a batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn waits_in_vain_do_not_add_up() {
+    let mesh = nautilus_bus::Mesh::local(MeshLimits { outbox: 4, ..quick() }, "test");
+    let mut publisher = mesh.publisher(EngineName::Marketdata, 1);
+    let mut consumer = mesh.consumer(ENGINE, REQUESTS).expect("a consumer");
+    for _ in 0..2 {
+        send(&mut publisher, 0..4);
+        let start = Instant::now();
+        for number in 0..50 {
+            let full = publisher.publish(UnixNanos(0), Priority::Normal, 0, body(number));
+            assert!(matches!(full, Err(PublishError::Full { .. })), "{full:?}");
+        }
+        let waited = start.elapsed();
+        assert!(waited >= quick().publish_wait && waited < 20 * quick().publish_wait, "{waited:?}");
+        assert_eq!(take(&mut consumer, 4).await, Vec::from_iter(0..4));
+    }
+}
+
 fn alert(vpin: f64) -> Body {
     Body::ToxicityAlert(ToxicityAlert {
         instrument: "S0".parse().expect("a symbol"),

@@ -30,17 +30,8 @@ pub struct BarSpecError(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BarSpec {
-    unit: Unit,
+    unit: BarUnit,
     interval: u64,
-}
-
-/// [`BarUnit`] with an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Unit {
-    Time,
-    Tick,
-    Volume,
-    Notional,
 }
 
 impl BarSpec {
@@ -49,14 +40,8 @@ impl BarSpec {
     /// # Errors
     /// When the interval is zero, a time beyond a day, or more than a quantity can be.
     pub fn new(unit: BarUnit, interval: u64) -> Result<Self, BarSpecError> {
-        let unit = match unit {
-            BarUnit::Time => Unit::Time,
-            BarUnit::Tick => Unit::Tick,
-            BarUnit::Volume => Unit::Volume,
-            BarUnit::Notional => Unit::Notional,
-        };
         let spec = Self { unit, interval };
-        let most = if unit == Unit::Time { NANOS_PER_DAY } else { i64::MAX.unsigned_abs() };
+        let most = if unit == BarUnit::Time { NANOS_PER_DAY } else { i64::MAX.unsigned_abs() };
         if interval == 0 || interval > most {
             return Err(BarSpecError(spec.to_string()));
         }
@@ -64,7 +49,7 @@ impl BarSpec {
     }
 
     const fn time(interval: u64) -> Self {
-        Self { unit: Unit::Time, interval }
+        Self { unit: BarUnit::Time, interval }
     }
 
     /// The time bars that are built unless configured otherwise: 1s, 1m, 5m, 1h and 1d.
@@ -77,12 +62,7 @@ impl BarSpec {
     /// What is counted.
     #[must_use]
     pub const fn unit(self) -> BarUnit {
-        match self.unit {
-            Unit::Time => BarUnit::Time,
-            Unit::Tick => BarUnit::Tick,
-            Unit::Volume => BarUnit::Volume,
-            Unit::Notional => BarUnit::Notional,
-        }
+        self.unit
     }
 
     /// How much of it closes a bar: nanoseconds, trades, or billionths of quantity or money.
@@ -94,7 +74,7 @@ impl BarSpec {
     /// Whether closed bars are worth keeping in the store: all but time bars below a minute.
     #[must_use]
     pub fn is_stored(self) -> bool {
-        self.unit != Unit::Time || self.interval >= 60 * NANOS_PER_SECOND
+        self.unit != BarUnit::Time || self.interval >= 60 * NANOS_PER_SECOND
     }
 }
 
@@ -102,10 +82,10 @@ impl fmt::Display for BarSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let amount = || format_nanos(i128::from(self.interval), 0);
         match self.unit {
-            Unit::Tick => write!(f, "{}tick", self.interval),
-            Unit::Volume => write!(f, "{}volume", amount()),
-            Unit::Notional => write!(f, "{}notional", amount()),
-            Unit::Time => match TIMES.iter().find(|(_, width)| self.interval.is_multiple_of(*width)) {
+            BarUnit::Tick => write!(f, "{}tick", self.interval),
+            BarUnit::Volume => write!(f, "{}volume", amount()),
+            BarUnit::Notional => write!(f, "{}notional", amount()),
+            BarUnit::Time => match TIMES.iter().find(|(_, width)| self.interval.is_multiple_of(*width)) {
                 Some((suffix, width)) => write!(f, "{}{suffix}", self.interval / width),
                 None => write!(f, "{}ns", self.interval),
             },

@@ -1,8 +1,9 @@
 //! Builds bars by time, trades, volume and notional from prints.
 //!
-//! Time bars are aligned to the clock and close when an instant at or after their end is seen. A print across a
-//! volume or notional boundary is split exactly, and counts as a trade of every bar it reaches. Bars without
-//! trades do not exist. This file never publishes.
+//! Time bars are aligned to the clock and close when an instant at or after their end is seen; a print that comes
+//! later than that counts into the next bar, for a closed bar never changes. A print across a volume or notional
+//! boundary is split exactly, and counts as a trade of every bar it reaches. Bars without trades do not exist. This
+//! file never publishes.
 
 use std::sync::Arc;
 
@@ -42,8 +43,8 @@ pub(crate) struct Series {
     forming: Option<Forming>,
     /// How far the forming bar is: trades, billionths of quantity, or 1e-27 of money.
     progress: i128,
-    /// The last opening instant, so that each bar of a series has its own.
-    last_open: UnixNanos,
+    /// Where the next bar may open at the earliest: the opening instant is part of a stored bar's key.
+    next_open: UnixNanos,
     /// The source sends these bars itself, so none are built.
     from_source: bool,
     closed: History<BarRecord>,
@@ -57,7 +58,7 @@ impl Series {
             spec,
             forming: None,
             progress: 0,
-            last_open: UnixNanos(0),
+            next_open: UnixNanos(0),
             from_source: false,
             closed: History::new(keep),
             shared: None,
@@ -194,7 +195,7 @@ impl Series {
         let mut bar = match self.forming {
             Some(bar) => bar,
             None => Forming {
-                ts_open: self.opening(print.ts),
+                ts_open: self.open_at(print.ts),
                 ts_last: print.ts,
                 sums: Sums::starting_at(print.price),
             },
@@ -202,20 +203,21 @@ impl Series {
         let Some(sums) = bar.sums.with(print) else { return false };
         bar.sums = sums;
         bar.ts_last = bar.ts_last.max(print.ts);
-        if self.forming.is_none() {
-            self.last_open = bar.ts_open;
-        }
         self.forming = Some(bar);
         true
     }
 
-    /// Time bars open on the clock. The others open at their first print, a nanosecond later than the bar before
-    /// where several open at once, because the opening instant is part of a stored bar's key.
-    fn opening(&self, ts: UnixNanos) -> UnixNanos {
-        match self.spec.unit() {
-            BarUnit::Time => ts.floor(self.spec.interval()),
-            _ => ts.max(UnixNanos(self.last_open.0.saturating_add(1))),
-        }
+    /// Time bars open on the clock, the others at their first print, and each at an instant of its own: later than
+    /// the bar before by a nanosecond where several open at once, by an interval where a print comes so late that
+    /// its time bar is closed.
+    fn open_at(&mut self, ts: UnixNanos) -> UnixNanos {
+        let (opening, apart) = match self.spec.unit() {
+            BarUnit::Time => (ts.floor(self.spec.interval()), self.spec.interval()),
+            _ => (ts, 1),
+        };
+        let opening = opening.max(self.next_open);
+        self.next_open = UnixNanos(opening.0.saturating_add(apart));
+        opening
     }
 
     /// The closed bars, shared with the views made earlier.

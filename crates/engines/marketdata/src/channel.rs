@@ -12,17 +12,18 @@ use nautilus_messages::frame::{
     OrderChange, Quote, Snapshot, SnapshotPhase, Status, Trade, TradingState, WireSide, flags,
 };
 use nautilus_messages::record::Record;
-use nautilus_types::{Instrument, NANOS_PER_DAY, Price, Quantity};
+use nautilus_types::{Instrument, Price, Quantity};
 use zerocopy::byteorder::little_endian::{I64, U64};
 
 use crate::book::{Applied, BookError};
+use crate::clock::{Reading, SourceClock};
 use crate::config::Config;
 use crate::depth::Depth;
 use crate::line::Line;
 use crate::sequencer::{Order, Sequencer};
 use crate::sync::{Phase, Sync};
 use crate::tape::Tape;
-use crate::tick::PRICE_LIMIT_NANOS;
+use crate::tick::is_absurd;
 use crate::view::{BookView, Counters, QuoteView};
 
 #[derive(Debug, Clone)]
@@ -30,6 +31,7 @@ pub(crate) struct Channel {
     pub(crate) instrument: Instrument,
     pub(crate) definition: Definition,
     pub(crate) line: Line,
+    pub(crate) clock: SourceClock,
     pub(crate) sequencer: Sequencer,
     pub(crate) sync: Sync,
     pub(crate) depth: Depth,
@@ -56,6 +58,7 @@ impl Channel {
             instrument,
             definition: *definition,
             line: Line::new(instrument.id),
+            clock: SourceClock::default(),
             sequencer: Sequencer::default(),
             sync: Sync::new(),
             depth: Depth::new(instrument.tick, config.book),
@@ -164,9 +167,16 @@ impl Channel {
     #[inline]
     fn handle(&mut self, frame: FrameRef<'_>, config: &Config, out: &mut Effects) {
         let header = frame.header();
-        let Some(ts) = event_time(header) else {
-            self.counters.absurd += 1;
-            return;
+        let ts = match self.clock.read(header) {
+            Reading::At(ts) => ts,
+            Reading::StartsOver(ts) => {
+                self.tape = Tape::new(&self.tape.specs(), config);
+                self.announce_start(out);
+                ts
+            }
+            // Nobody can read an instrument that was never defined, whenever that was.
+            Reading::Absurd if matches!(frame, FrameRef::Definition(_)) => self.line.ts_event.0,
+            Reading::Absurd => return self.refuse_instant(frame, out),
         };
         self.line.observe(header, ts);
         if self.tape.is_due(ts) {
@@ -198,6 +208,23 @@ impl Channel {
         self.marks_last |= last;
         let ends_snapshot = matches!(frame, FrameRef::Snapshot(_));
         self.end_of_event(last || ends_snapshot, out);
+    }
+
+    /// A book change that is left out leaves the book wrong.
+    #[cold]
+    fn refuse_instant(&mut self, frame: FrameRef<'_>, out: &mut Effects) {
+        self.counters.absurd += 1;
+        if matches!(frame, FrameRef::OrderChange(_) | FrameRef::LevelChange(_) | FrameRef::Snapshot(_)) {
+            self.sync.doubt();
+            self.settle(out);
+        }
+    }
+
+    /// Tells readers that time may go back from here on.
+    #[cold]
+    pub(crate) fn announce_start(&mut self, out: &mut Effects) {
+        let header = self.line.header(Kind::Definition).with_flags(flags::STARTS_OVER | flags::LAST);
+        self.line.publish(&Definition { header, ..self.definition }, out);
     }
 
     #[inline]
@@ -317,11 +344,14 @@ impl Channel {
             BookError::Overflow(_) => &mut self.counters.overflows,
         };
         *counter += 1;
+        if matches!(error, BookError::Full(_) | BookError::Overflow(_)) {
+            // The change made sense and the book is wrong without it.
+            self.sync.doubt();
+        }
     }
 
     fn trade(&mut self, trade: &Trade, out: &mut Effects) {
-        let price = trade.price_nanos.get();
-        if price.unsigned_abs() >= PRICE_LIMIT_NANOS.unsigned_abs() || trade.quantity_nanos.get() <= 0 {
+        if is_absurd(trade.price_nanos) || trade.quantity_nanos.get() <= 0 {
             self.counters.absurd += 1;
             return;
         }
@@ -330,9 +360,7 @@ impl Channel {
 
     /// A quote made by the source. Where there is a book, the book's own quotes are the ones that count.
     fn source_quote(&mut self, quote: &Quote, out: &mut Effects) {
-        let absurd = |price: I64| {
-            price.get() != NO_PRICE && price.get().unsigned_abs() >= PRICE_LIMIT_NANOS.unsigned_abs()
-        };
+        let absurd = |price: I64| price.get() != NO_PRICE && is_absurd(price);
         if absurd(quote.bid_nanos) || absurd(quote.ask_nanos) {
             self.counters.absurd += 1;
             return;
@@ -452,16 +480,6 @@ impl Channel {
 #[inline]
 fn is_crossed(quote: &QuoteView) -> bool {
     matches!((quote.bid, quote.ask), (Some((bid, _)), Some((ask, _))) if bid >= ask)
-}
-
-/// When a frame happened: its venue time, or its receive time where the venue gave none. `None` when the venue
-/// claims to be more than a day ahead: such an instant would close every bar.
-#[inline]
-fn event_time(header: &Header) -> Option<u64> {
-    let (event, recv) = (header.ts_event_ns.get(), header.ts_recv_ns.get());
-    let ts = if event == u64::MAX { recv } else { event };
-    let absurd = ts == u64::MAX || (recv != 0 && ts > recv.saturating_add(NANOS_PER_DAY));
-    (!absurd).then_some(ts)
 }
 
 fn quote_frame(header: Header, quote: &QuoteView) -> Quote {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use nautilus_engine::{Effects, Engine, Input, RestoreError, Stamp};
 use nautilus_messages::EngineName;
-use nautilus_messages::frame::{Definition, FrameRef};
+use nautilus_messages::frame::{Definition, FrameRef, flags};
 use nautilus_types::{InstrumentId, Symbol};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ use crate::tape::Tape;
 use crate::view::{HubCounters, InstrumentView};
 
 /// The saved state's layout. Raise it with every change of what is saved.
-const SNAPSHOT_VERSION: u32 = 1;
+const SNAPSHOT_VERSION: u32 = 2;
 
 /// The engine.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl MarketdataEngine {
     #[inline]
     fn frame(&mut self, frame: FrameRef<'_>, out: &mut Effects) {
         if let FrameRef::Definition(definition) = frame
-            && !self.admit(definition)
+            && !self.admit(definition, out)
         {
             return;
         }
@@ -113,9 +113,9 @@ impl MarketdataEngine {
         }
     }
 
-    /// Makes room for an instrument; false when its definition is refused.
+    /// Makes room for an instrument, or has it start over; false when its definition is refused.
     #[cold]
-    fn admit(&mut self, definition: &Definition) -> bool {
+    fn admit(&mut self, definition: &Definition, out: &mut Effects) -> bool {
         let id = definition.header.instrument();
         let Ok(Ok(instrument)) = definition.instrument().map(nautilus_types::Instrument::checked) else {
             self.counters.conflicting_definition += 1;
@@ -128,7 +128,14 @@ impl MarketdataEngine {
         let known = self.channel(id).map(|channel| channel.instrument.symbol);
         let number = self.numbers.get(&instrument.symbol).copied();
         match (known, number) {
-            (Some(symbol), Some(number)) if symbol == instrument.symbol && number == id => true,
+            (Some(symbol), Some(number)) if symbol == instrument.symbol && number == id => {
+                if definition.header.has(flags::STARTS_OVER)
+                    && let Some(Some(channel)) = self.channels.get_mut(id.index())
+                {
+                    channel.forget(&self.config, out);
+                }
+                true
+            }
             (None, None) => {
                 if self.channels.len() <= id.index() {
                     self.channels.resize_with(id.index() + 1, || None);
@@ -159,9 +166,8 @@ impl MarketdataEngine {
             Command::Reset { instrument } => {
                 let config = self.config.clone();
                 self.each(instrument, out, |channel, out| {
-                    let tape = Tape::new(&channel.tape.specs(), &config);
-                    channel.empty(0, out);
-                    channel.reset(tape, &config);
+                    channel.forget(&config, out);
+                    channel.announce_start(out);
                     channel.settle(out);
                 });
             }

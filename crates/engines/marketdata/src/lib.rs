@@ -16,6 +16,7 @@ mod book;
 #[cfg(test)]
 mod book_tests;
 mod channel;
+mod clock;
 mod config;
 mod depth;
 mod engine;

@@ -7,6 +7,8 @@ use nautilus_messages::frame::{FrameRef, Header, Kind, flags, header_mut};
 use nautilus_types::{InstrumentId, UnixNanos};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::NO_INSTANT;
+
 /// What a frame made here inherits from the frame that caused it.
 const INHERITED: u16 = flags::REPLAY | flags::SIMULATED;
 
@@ -34,7 +36,8 @@ impl Line {
         self.origin = header.flags.get() & INHERITED;
     }
 
-    /// Publishes a frame under the next number, with its own instants and flags.
+    /// Publishes a frame under the next number, with its own flags and instants; where the venue gave none, with
+    /// the instant that stands for it here, so that every reader counts by the same clock.
     #[inline]
     pub(crate) fn publish<'a>(&mut self, frame: impl Into<FrameRef<'a>>, out: &mut Effects) {
         let at = out.star.len();
@@ -44,6 +47,9 @@ impl Line {
         header.sequence.set(self.sequence);
         header.instrument.set(self.id.0);
         header.flags.set(header.flags.get() | flags::CONTIGUOUS);
+        if matches!(header.ts_event_ns.get(), 0 | NO_INSTANT) {
+            header.ts_event_ns.set(self.ts_event.0);
+        }
     }
 
     /// The header of a frame made here in answer to the frame at hand.

@@ -50,6 +50,15 @@ impl Order {
     fn side(&self) -> Side {
         if self.price_and_side & 1 == 0 { Side::Buy } else { Side::Sell }
     }
+
+    fn describe(&self) -> RestingOrder {
+        RestingOrder {
+            id: self.id,
+            side: self.side(),
+            price: Price::from_nanos(self.price()),
+            quantity: Quantity::from_nanos(self.quantity),
+        }
+    }
 }
 
 #[inline]
@@ -357,7 +366,7 @@ impl OrderBook {
     pub fn orders(&self, side: Side) -> impl Iterator<Item = RestingOrder> {
         self.ladders[index(side)].iter().flat_map(move |(_, queue)| {
             std::iter::successors(self.resting(queue.front), |order| self.resting(order.behind))
-                .map(|order| self.describe(&order))
+                .map(|order| order.describe())
         })
     }
 
@@ -365,20 +374,10 @@ impl OrderBook {
         (slot != NIL).then(|| self.slab[slot as usize])
     }
 
-    #[allow(clippy::unused_self)]
-    fn describe(&self, order: &Order) -> RestingOrder {
-        RestingOrder {
-            id: order.id,
-            side: order.side(),
-            price: Price::from_nanos(order.price()),
-            quantity: Quantity::from_nanos(order.quantity),
-        }
-    }
-
     /// A resting order by the venue's number.
     #[must_use]
     pub fn order(&self, id: u64) -> Option<RestingOrder> {
-        self.find(id).map(|(_, slot)| self.describe(&self.slab[slot as usize]))
+        self.find(id).map(|(_, slot)| self.slab[slot as usize].describe())
     }
 
     /// A side summed up.

@@ -109,7 +109,10 @@ impl OrderMap {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.entries.fill(EMPTY);
+        // A stream of clears must not sweep a large table each time.
+        if self.used > 0 {
+            self.entries.fill(EMPTY);
+        }
         self.used = 0;
     }
 

@@ -4,16 +4,18 @@
 
 use std::sync::Arc;
 
+use nautilus_engine::Effects;
 use nautilus_messages::frame::BookState;
 use nautilus_messages::frame::{
     Definition, FrameRef, Header, Kind, LevelChange, OrderAction, OrderChange, Snapshot, SnapshotPhase,
     Status, WireSide, flags,
 };
-use nautilus_types::{Side, UnixNanos};
+use nautilus_types::Side;
 use serde::{Deserialize, Serialize};
 use zerocopy::byteorder::little_endian::{I64, U32, U64};
 
 use crate::channel::Channel;
+use crate::clock::SourceClock;
 use crate::config::Config;
 use crate::depth::{Depth, SavedDepth};
 use crate::line::Line;
@@ -128,6 +130,7 @@ impl Channel {
 pub(crate) struct SavedChannel {
     definition: Vec<u8>,
     line: Line,
+    clock: SourceClock,
     sequencer: Sequencer,
     sync: Sync,
     depth: SavedDepth,
@@ -145,6 +148,7 @@ impl Channel {
         SavedChannel {
             definition: self.definition.to_bytes().to_vec(),
             line: self.line,
+            clock: self.clock,
             sequencer: self.sequencer.clone(),
             sync: self.sync,
             depth: self.depth.save(),
@@ -173,6 +177,7 @@ impl Channel {
         let mut channel = Self::new(definition, instrument, saved.tape, config);
         channel.depth = Depth::restore(&saved.depth, config.book).map_err(|error| error.to_string())?;
         channel.line = saved.line;
+        channel.clock = saved.clock;
         channel.sequencer = saved.sequencer;
         channel.sync = saved.sync;
         channel.touch = saved.touch;
@@ -184,12 +189,12 @@ impl Channel {
         Ok(channel)
     }
 
-    /// The same instrument as if its source had never sent anything. The hub's numbers go on.
-    pub(crate) fn reset(&mut self, tape: Tape, config: &Config) {
+    /// The same instrument as if its source had never sent anything. The hub's numbers and counters go on.
+    pub(crate) fn forget(&mut self, config: &Config, out: &mut Effects) {
+        self.empty(0, out);
+        let tape = Tape::new(&self.tape.specs(), config);
         let mut fresh = Self::new(&self.definition, self.instrument, tape, config);
-        fresh.line.sequence = self.line.sequence;
-        fresh.line.ts_event = UnixNanos(self.line.ts_event.0);
-        fresh.line.ts_recv = self.line.ts_recv;
+        fresh.line = self.line;
         fresh.counters = self.counters;
         fresh.changed = self.changed;
         fresh.sync.keep_announced(&self.sync);

@@ -98,6 +98,9 @@ impl Sequencer {
     /// # Errors
     /// A reason, when a saved sequencer holds what is no frame.
     pub(crate) fn check(&self) -> Result<(), String> {
+        if self.held.contains_key(&u64::MAX) {
+            return Err("a held frame has a number that cannot be one".to_owned());
+        }
         self.held.values().try_for_each(|bytes| match FrameRef::parse(bytes) {
             Ok(_) => Ok(()),
             Err(error) => Err(error.to_string()),

@@ -16,6 +16,7 @@ use crate::bars::Series;
 use crate::config::{BAR_SPECS_MAX, Config};
 use crate::line::Line;
 use crate::statistics::{Print, Session};
+use crate::tick::is_absurd;
 use crate::view::{BarsView, Counters, TradeView};
 
 /// How often session statistics go to the store while there are trades.
@@ -137,7 +138,8 @@ impl Tape {
         let aggressor = trade.aggressor.get();
         let print = Print { ts: line.ts_event, price: trade.price(), quantity: trade.quantity(), aggressor };
         let mut session = match self.session {
-            Some(session) if !self.session_over => session,
+            // A late trade reopens its day: a day begun anew would replace the whole one in the store.
+            Some(session) if !self.session_over || print.ts.0 < session.end() => session,
             _ => Session::starting_with(&print),
         };
         let Some(sums) = session.sums.with(&print) else {
@@ -193,7 +195,8 @@ impl Tape {
         counters: &mut Counters,
         out: &mut Effects,
     ) {
-        let Ok(spec) = BarSpec::new(bar.unit, bar.interval.get()) else {
+        let spec = BarSpec::new(bar.unit, bar.interval.get());
+        let (Ok(spec), false) = (spec, is_absurd(bar.low_nanos) || is_absurd(bar.high_nanos)) else {
             counters.absurd += 1;
             return;
         };

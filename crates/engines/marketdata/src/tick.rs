@@ -5,9 +5,16 @@
 
 use nautilus_types::Price;
 use serde::{Deserialize, Serialize};
+use zerocopy::byteorder::little_endian::I64;
 
 /// Prices from this magnitude on (4.6 billion) are refused as absurd.
 pub const PRICE_LIMIT_NANOS: i64 = 1 << 62;
+
+/// Whether a price is beyond the limit; the undefined price is.
+#[inline]
+pub(crate) fn is_absurd(price: I64) -> bool {
+    price.get().unsigned_abs() >= PRICE_LIMIT_NANOS.unsigned_abs()
+}
 
 /// Where a book's tick comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

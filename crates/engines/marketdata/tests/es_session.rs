@@ -77,6 +77,19 @@ fn the_session_ends_as_published() {
 }
 
 #[test]
+fn replayed_twice_in_one_run_it_ends_the_same() {
+    let Some(frames) = session() else { return };
+    let (mut engine, mut out) = replayed(&frames);
+    let once = view(&mut engine);
+    for frame in Frames::new(&frames) {
+        engine.step(Stamp::default(), Input::Frame(frame.expect("a legal frame")), &mut out);
+    }
+    let twice = view(&mut engine);
+    assert_eq!((twice.statistics, &twice.book, twice.state), (once.statistics, &once.book, once.state));
+    assert!(twice.bars.iter().zip(&once.bars).all(|(a, b)| a.closed.iter().eq(b.closed.iter())));
+}
+
+#[test]
 fn the_star_is_numbered_without_holes_and_bars_add_up() {
     let Some(frames) = session() else { return };
     let (mut engine, mut out) = replayed(&frames);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nautilus_engine::{Effects, Engine, History, HistoryView, Input, RestoreError, Stamp};
 use nautilus_messages::EngineName;
-use nautilus_messages::frame::{Definition, FrameRef, Gap, Trade};
+use nautilus_messages::frame::{Definition, FrameRef, Gap, Trade, flags};
 use nautilus_messages::mesh::{
     Body, Classification, Message, Priority, ToxicityAlert, VpinResponse, VpinUpdate,
 };
@@ -21,9 +21,10 @@ use crate::{BucketRow, Configuration, ConfigurationError, LaneView, VpinView};
 
 /// Completed buckets kept for each classification.
 const HISTORY: usize = 4_096;
-/// Instrument numbers from here on are ignored: they are dense, so a larger one is no number of this platform.
+/// Instrument numbers from here on are ignored, and so are further instruments: numbers are dense, so a larger one is
+/// no number of this platform.
 const INSTRUMENT_END: usize = 1 << 20;
-const SNAPSHOT_VERSION: u8 = 1;
+const SNAPSHOT_VERSION: u8 = 2;
 const NOT_DEFINED: u32 = u32::MAX;
 
 /// What the HTTP interface may ask.
@@ -60,6 +61,9 @@ struct Slot {
     flow: Flow,
     histories: [History<BucketRow>; 4],
     lost: u64,
+    /// The source starts over: if its next trade is no later than the newest, this is an earlier session or the same
+    /// one again, which must not be mixed with what came before, and all starts afresh.
+    starts_over: bool,
     /// Views of the histories, renewed when a bucket was completed.
     #[serde(skip)]
     views: [Option<Arc<HistoryView<BucketRow>>>; 4],
@@ -127,6 +131,9 @@ impl VpinEngine {
             aggressor: frame.aggressor.get(),
         };
         let slot = self.touch(at);
+        if std::mem::take(&mut slot.starts_over) && print.ts <= slot.flow.newest {
+            *slot = Slot { changed: true, ..Slot::new(slot.id, slot.symbol, slot.configuration) };
+        }
         let Slot { symbol, configuration, flow, histories, views, .. } = slot;
         let primary = configuration.classification;
         flow.trade(print, &mut |classification, bucket| {
@@ -145,12 +152,13 @@ impl VpinEngine {
         }
         let at = match self.slot_of_symbol.get(&symbol) {
             Some(&at) => at,
+            None if self.slots.len() >= INSTRUMENT_END => return,
             None => self.insert(Slot::new(id, symbol, *self.saved.get(&symbol).unwrap_or(&self.defaults))),
         };
         let old = std::mem::replace(&mut self.slots[at as usize].id, id);
         self.unroute(old, at);
         self.route(id, at);
-        self.touch(at);
+        self.touch(at).starts_over |= definition.header.has(flags::STARTS_OVER);
     }
 
     fn insert(&mut self, slot: Slot) -> u32 {
@@ -309,6 +317,7 @@ impl Slot {
             flow: Flow::trailing(&configuration),
             histories: std::array::from_fn(|_| History::new(HISTORY)),
             lost: 0,
+            starts_over: false,
             views: [const { None }; 4],
             changed: false,
         }

@@ -37,6 +37,8 @@ pub(crate) struct Flow {
     bar_width_ns: u64,
     day_end: UnixNanos,
     last_price: Option<i64>,
+    /// When the newest trade happened.
+    pub(crate) newest: UnixNanos,
     tick_share: Share,
     pub(crate) trades: u64,
     /// Volume of bars that closed before σ or the bucket volume was known: in no bulk bucket.
@@ -64,6 +66,7 @@ impl Flow {
             bar_width_ns: width_ns(configuration.bar_seconds),
             day_end: UnixNanos(0),
             last_price: None,
+            newest: UnixNanos(0),
             tick_share: Share::HALF,
             trades: 0,
             bars_left_out: 0,
@@ -88,6 +91,7 @@ impl Flow {
             _ => self.tick_share,
         };
         self.last_price = Some(price);
+        self.newest = self.newest.max(ts);
         let Some(size) = self.volume.trade(quantity) else { return };
         let aggressor_share = match aggressor {
             Some(Side::Buy) => Share::ALL,

@@ -29,7 +29,7 @@ pub struct VpinView {
     pub sigma: Option<f64>,
     /// Completed bars that σ is taken over.
     pub sigma_bars: usize,
-    /// Trades since the start or since the last change of configuration.
+    /// Trades since the start, since the last change of configuration or since its source went back in time.
     pub trades: u64,
     /// Messages of this instrument known to be lost.
     pub lost: u64,

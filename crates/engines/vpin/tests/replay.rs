@@ -11,7 +11,7 @@ use nautilus_engine_vpin::{
     VpinView, calculate,
 };
 use nautilus_messages::EngineName;
-use nautilus_messages::frame::{FrameRef, Frames};
+use nautilus_messages::frame::{Definition, FrameRef, Frames, flags};
 use nautilus_messages::mesh::{
     Body, Classification, Message, MessageId, Priority, ToxicityLevel, VpinRequest,
 };
@@ -287,6 +287,42 @@ fn a_symbol_keeps_its_state_when_it_is_numbered_anew() {
     assert_eq!(view.trades, trades.len() as u64);
     let answer = batch(&trades, Classification::TickRule);
     assert_eq!(view.lane(Classification::TickRule).vpin, answer.vpin);
+}
+
+/// As a replay begins.
+fn start() -> Definition {
+    let mut definition = definition(1, "ESH4");
+    definition.header = definition.header.with_flags(flags::STARTS_OVER);
+    definition
+}
+
+#[test]
+fn a_session_replayed_again_gives_what_it_gave() {
+    let trades = three_days();
+    // The whole, and sessions that lie within one bar.
+    for length in [trades.len(), 1, 2] {
+        let session =
+            [start().as_bytes(), &frames(1, "ESH4", &trades[..length])[size_of::<Definition>()..]].concat();
+        let mut engine = engine();
+        let once = (feed(&mut engine, &session), engine.digest());
+        feed(&mut engine, gap_frame(1, 10, 12).as_bytes());
+        assert_eq!((feed(&mut engine, &session), engine.digest()), once, "{length}");
+    }
+}
+
+#[test]
+fn a_later_session_goes_on_and_a_late_trade_is_counted() {
+    let trades = three_days();
+    let mut whole = engine();
+    feed(&mut whole, &frames(1, "ESH4", &trades));
+    let mut parted = engine();
+    feed(&mut parted, &frames(1, "ESH4", &trades[..1_000]));
+    feed(&mut parted, start().as_bytes());
+    trades[1_000..].iter().for_each(|trade| drop(feed(&mut parted, trade_frame(1, trade).as_bytes())));
+    assert_eq!(parted.digest(), whole.digest());
+    feed(&mut parted, trade_frame(1, &trades[0]).as_bytes());
+    let (_, view) = views(&mut parted).pop().unwrap();
+    assert_eq!(view.trades, trades.len() as u64 + 1);
 }
 
 #[test]

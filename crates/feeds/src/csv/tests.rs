@@ -39,6 +39,7 @@ fn trades_read_in_any_order_of_columns() {
         panic!("{frames:?}")
     };
     let (es, cl) = (es.instrument().unwrap(), cl.instrument().unwrap());
+    assert!(frames[0].header().has(flags::STARTS_OVER) && !frames[1].header().has(flags::STARTS_OVER));
     assert_eq!((es.symbol.as_str(), es.id.0, es.venue.as_str()), ("ESH4", 1, "CSV"));
     assert_eq!((cl.symbol.as_str(), cl.id.0, cl.tick.nanos()), ("CLM0", 2, 0));
     let told = |trade: &nautilus_messages::frame::Trade| {

@@ -30,6 +30,8 @@ pub(super) struct Symbols {
     defined: HashMap<u32, Instrument>,
     known: Vec<Symbol>,
     seen: HashSet<Symbol>,
+    /// Instruments whose first definition was sent: that one says that the source starts over.
+    started: HashSet<InstrumentId>,
     /// Most records speak of the instrument of the record before.
     last: Option<(u32, InstrumentId)>,
 }
@@ -46,6 +48,7 @@ impl Symbols {
             defined: HashMap::new(),
             known: Vec::new(),
             seen: HashSet::new(),
+            started: HashSet::new(),
             last: None,
         };
         for mapping in &metadata.mappings {
@@ -132,7 +135,8 @@ impl Symbols {
         let instrument = self.register(instrument)?;
         self.defined.insert(number, instrument);
         let kept = stamp.flags & !(flags::SNAPSHOT | flags::MAYBE_BAD) | flags::LAST;
-        let stamp = Stamp { instrument: instrument.id, sequence: 0, flags: kept, ..*stamp };
+        let starts = if self.started.insert(instrument.id) { flags::STARTS_OVER } else { 0 };
+        let stamp = Stamp { instrument: instrument.id, sequence: 0, flags: kept | starts, ..*stamp };
         stamp.definition(&instrument, u64::from(number), expiry, out);
         Ok(instrument.id)
     }

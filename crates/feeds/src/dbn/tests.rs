@@ -112,6 +112,8 @@ fn orders_become_changes_and_prints() {
     assert_eq!(progress.ts_event.0, NOW);
     let frames = decoded(&frames);
     let FrameRef::Definition(definition) = frames[0] else { panic!("no definition first") };
+    let starts = frames.iter().filter(|frame| frame.header().has(flags::STARTS_OVER));
+    assert!(definition.header.has(flags::STARTS_OVER) && starts.count() == 1);
     let instrument = definition.instrument().unwrap();
     assert_eq!((instrument.symbol.as_str(), instrument.venue.as_str()), ("ESH4", "GLBX"));
     assert_eq!((instrument.tick.nanos(), definition.venue_id.get()), (0, u64::from(NUMBER)));

@@ -107,7 +107,7 @@ impl Market {
     }
 
     pub(super) fn define(&mut self, out: &mut Vec<u8>) {
-        let stamp = self.stamp(flags::LAST);
+        let stamp = self.stamp(flags::LAST | flags::STARTS_OVER);
         stamp.definition(&self.instrument, self.number, 0, out);
     }
 

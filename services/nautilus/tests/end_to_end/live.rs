@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
-use crate::support::{Engines, Place, eventually, get, list, number};
+use crate::support::{Engines, Place, eventually, get, list, number, sample};
 
 #[test]
 fn simulated_markets_stream_and_ctrl_c_drains() {
@@ -68,4 +68,20 @@ fn a_second_ctrl_c_ends_at_once() {
     let ended = engines.wait();
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
     drop(stream);
+}
+
+#[test]
+fn ctrl_c_ends_a_replay_early_and_in_order() {
+    let place = Place::new();
+    let sample = sample();
+    let engines = place.start(&["replay", sample.to_str().expect("a plain path"), "--speed", "1", "--keep"]);
+    eventually("the replay runs", || {
+        get(&engines.marketdata, "/v1/feeds")[0]["records"].as_u64().filter(|records| *records > 0)
+    });
+    engines.interrupt();
+    let ended = engines.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    for part in ["stopped before its end", "SIM01", "digests"] {
+        assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
+    }
 }

@@ -174,6 +174,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let status = self.child.try_wait();
+            println!("the process ({status:?}) said: {}{}", self.stdout.text(), self.stderr.text());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
