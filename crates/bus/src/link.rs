@@ -199,6 +199,8 @@ impl Session {
     }
 
     async fn failed(&mut self, error: &RedisError) {
+        // A task that was told to end ends here: that its connection ended first is not the server's fault.
+        tokio::task::yield_now().await;
         let reason = format!("Redis at {}: {error}", self.link.url);
         if !self.down {
             tracing::warn!(%reason, "Redis is down; trying again");

@@ -260,14 +260,14 @@ impl Feeder {
 
     /// Copies one entry into the ring.
     async fn feed(&mut self, entry: &StreamEntry) {
+        if entry.number("e").is_some_and(|epoch| epoch < self.from_epoch) {
+            return;
+        }
         let Some((epoch, first, frames, count)) = decode(entry) else {
             self.garbage.increment(1);
             tracing::warn!(id = entry.id, "an entry of the star is not one and was left out");
             return;
         };
-        if epoch < self.from_epoch {
-            return;
-        }
         if epoch < self.epoch {
             self.garbage.increment(1); // A hub that has been replaced and does not know it.
             return;
