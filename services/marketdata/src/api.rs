@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use nautilus_engine_marketdata::MarketdataEngine;
+use nautilus_engine_marketdata::{Command, MarketdataEngine};
 use nautilus_service::paging::{InstrumentsPage, InstrumentsQuery, PAGE_MAX, within};
 use nautilus_service::{EngineHandle, Json, Path, Problem, Query};
 use nautilus_store::Store;
@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 use crate::feeds::{FeedManager, FeedState, Job, Pace};
 use crate::settings::Settings;
 use crate::shapes::{
-    BarsAnswer, BarsQuery, BookAnswer, BookQuery, FeedAnswer, InstrumentAnswer, ReplayRequest, StatsAnswer,
-    TradesAnswer, TradesQuery,
+    BarsAnswer, BarsQuery, BarsRequest, BookAnswer, BookQuery, FeedAnswer, InstrumentAnswer, ReplayRequest,
+    StatsAnswer, TradesAnswer, TradesQuery,
 };
 
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub(crate) fn router(
         .routes(routes!(instruments))
         .routes(routes!(book))
         .routes(routes!(trades))
-        .routes(routes!(bars))
+        .routes(routes!(bars, put_bars))
         .routes(routes!(stats))
         .routes(routes!(list_replays, post_replay))
         .routes(routes!(get_replay, delete_replay))
@@ -127,6 +127,23 @@ async fn bars(
         bars: bars.closed.iter().skip(skip).map(Into::into).collect(),
         forming: bars.forming.as_ref().map(Into::into),
     }))
+}
+
+/// Changes which bars are built for an instrument. Intervals that stay keep their past. Until the next start.
+#[utoipa::path(put, path = "/v1/bars/{instrument}", tag = "marketdata",
+    params(("instrument" = String, Path, example = "ESH4")), request_body = BarsRequest, responses(
+    (status = 200, body = BarsRequest), (status = 400, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem),
+))]
+async fn put_bars(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(request): Json<BarsRequest>,
+) -> Result<Json<BarsRequest>, Problem> {
+    let instrument = api.engine.views().named(&name)?.instrument.symbol;
+    let bars = request.intervals.clone();
+    api.engine.command(Command::SetBars { instrument: Some(instrument), bars }).await?;
+    Ok(Json(request))
 }
 
 async fn stored_bars(api: &Api, name: &str, query: &BarsQuery, limit: usize) -> Result<BarsAnswer, Problem> {

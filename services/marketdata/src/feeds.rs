@@ -263,11 +263,6 @@ struct Runner {
 impl Runner {
     /// Runs a feed from its first frame until its last one can be seen.
     fn run_to_end(mut self, feed: Box<dyn Feed>) -> Result<FeedState, String> {
-        for symbol in &feed.description().symbols {
-            if self.engine.views().get(*symbol).is_some() {
-                self.command(|| Command::Reset { instrument: Some(*symbol) })?;
-            }
-        }
         let ended = self.run(feed);
         // The queue is first in, first out: once this is answered, all frames are in and can be seen.
         let flushed = self.command(|| Command::Flush);

@@ -181,6 +181,15 @@ impl TradesAnswer {
     }
 }
 
+/// Which bars are built.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BarsRequest {
+    /// At most 16: times such as 1s, 5m or 1h, or 100tick, 500volume, 1000000notional.
+    #[schema(value_type = Vec<String>, example = json!(["1m", "100tick"]))]
+    pub(crate) intervals: Vec<BarSpec>,
+}
+
 /// Bars of one interval.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BarsAnswer {

@@ -222,7 +222,7 @@ impl Channel {
 
     /// Tells readers that time may go back from here on.
     #[cold]
-    pub(crate) fn announce_start(&mut self, out: &mut Effects) {
+    fn announce_start(&mut self, out: &mut Effects) {
         let header = self.line.header(Kind::Definition).with_flags(flags::STARTS_OVER | flags::LAST);
         self.line.publish(&Definition { header, ..self.definition }, out);
     }

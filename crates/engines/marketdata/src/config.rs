@@ -56,10 +56,4 @@ pub enum Command {
         /// The new intervals.
         bars: Vec<BarSpec>,
     },
-    /// Forget book, bars, trades, statistics and the source's numbers and time, as a definition flagged
-    /// `STARTS_OVER` does. The hub's own numbers go on, and readers of the star get such a definition.
-    Reset {
-        /// Which, or all.
-        instrument: Option<Symbol>,
-    },
 }

@@ -163,14 +163,6 @@ impl MarketdataEngine {
                 }
             }
             Command::SetBars { instrument, bars } => self.set_bars(instrument, bars, out),
-            Command::Reset { instrument } => {
-                let config = self.config.clone();
-                self.each(instrument, out, |channel, out| {
-                    channel.forget(&config, out);
-                    channel.announce_start(out);
-                    channel.settle(out);
-                });
-            }
         }
     }
 

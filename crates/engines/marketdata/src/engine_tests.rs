@@ -482,7 +482,7 @@ fn bars_close_by_the_clock_and_statistics_reach_the_store_each_minute() {
 }
 
 #[test]
-fn commands_change_bars_and_start_over_or_are_refused() {
+fn commands_change_bars_or_are_refused() {
     let mut source = Source::new(flags::CONTIGUOUS);
     source.add(1, Side::Buy, 5, 1).trade(TICK, 3 * SCALE);
     let mut run = source.run();
@@ -498,12 +498,6 @@ fn commands_change_bars_and_start_over_or_are_refused() {
     let many = (1..=17).map(|n| format!("{n}tick").parse().unwrap()).collect();
     run.command(Command::SetBars { instrument: None, bars: many });
     assert_eq!(run.out.refusal.take().unwrap().code, "too_many_bars");
-    run.command(Command::Reset { instrument: symbol });
-    let view = run.view();
-    assert_eq!((view.state, view.statistics, view.bars.len()), (BookState::Syncing, None, 2));
-    source.frames.iter().for_each(|frame| run.feed(frame));
-    assert_eq!(run.view().state, BookState::Live);
-    run.kinds();
 }
 
 #[test]
@@ -514,13 +508,11 @@ fn a_session_replayed_again_gives_what_it_gave_and_readers_are_told() {
     let mut run = source.run();
     let once = run.view();
     let records = std::mem::take(&mut run.out.records);
-    run.kinds();
-    run.command(Command::Reset { instrument: None });
-    let told: Vec<_> = Frames::new(&run.out.star)
-        .map(|frame| (frame.clone().unwrap().header().kind, frame.unwrap().header().has(flags::STARTS_OVER)))
-        .collect();
-    assert_eq!(told, [(Kind::OrderChange, false), (Kind::Definition, true), (Kind::Status, false)]);
+    run.out.star.clear();
+    header_mut(&mut source.frames[0]).unwrap().flags.set(flags::STARTS_OVER);
     source.frames.iter().for_each(|frame| run.feed(frame));
+    let starts = |frame: &FrameRef<'_>| frame.header().has(flags::STARTS_OVER);
+    assert_eq!(Frames::new(&run.out.star).map(Result::unwrap).filter(starts).count(), 1);
     let twice = run.view();
     assert_eq!((twice.state, &twice.book, twice.quote), (once.state, &once.book, once.quote));
     assert_eq!(twice.statistics, once.statistics);
@@ -528,13 +520,6 @@ fn a_session_replayed_again_gives_what_it_gave_and_readers_are_told() {
         assert!(bars.closed.iter().eq(before.closed.iter()) && bars.forming == before.forming);
     }
     assert_eq!(run.out.records, records[1..], "the same rows, but for the definition that is known");
-    // A source that says so itself needs no command.
-    run.kinds();
-    header_mut(&mut source.frames[0]).unwrap().flags.set(flags::STARTS_OVER);
-    source.frames.iter().for_each(|frame| run.feed(frame));
-    assert_eq!(run.view().statistics, once.statistics);
-    let starts = |frame: &FrameRef<'_>| frame.header().has(flags::STARTS_OVER);
-    assert_eq!(Frames::new(&run.out.star).map(Result::unwrap).filter(starts).count(), 1);
 }
 
 #[test]

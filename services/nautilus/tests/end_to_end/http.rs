@@ -315,6 +315,8 @@ fn replays_are_started_followed_and_cancelled() {
         [&book["bids"], &book["asks"], &bars, &get(url, "/v1/stats/SIM01")].map(Clone::clone)
     };
     let first = figures();
+    let toxicity = || get(&engines.vpin, "/v1/engine/digest");
+    let first_toxicity = toxicity();
     let post = |speed: Value| {
         let body = json!({"path": sample(), "speed": speed}).to_string();
         let answer = ask("POST", url, "/v1/replays", Some(&body));
@@ -344,8 +346,24 @@ fn replays_are_started_followed_and_cancelled() {
         (&json!("finished"), &json!(1.0), &json!(46_648))
     );
     assert_eq!(figures(), first, "a session replayed again starts anew");
+    eventually("vpin counts it once as well", || (toxicity() == first_toxicity).then_some(()));
     let ids: Vec<_> = list(&get(url, "/v1/replays")).iter().filter_map(|job| job["id"].as_u64()).collect();
     assert_eq!(ids, [1, slow, fast]);
+    engines.stop();
+}
+
+#[test]
+fn bars_are_chosen_at_run_time() {
+    let engines = Place::new().start_after_replay(&sample());
+    let url = &engines.marketdata;
+    let minutes = get(url, "/v1/bars/SIM01?interval=1m")["bars"].clone();
+    let answer = ask("PUT", url, "/v1/bars/SIM01", Some(r#"{"intervals":["1m","100tick"]}"#));
+    assert_eq!((answer.status, &answer.body["intervals"]), (200, &json!(["1m", "100tick"])));
+    assert_eq!(get(url, "/v1/bars/SIM01?interval=1m")["bars"], minutes, "what stays keeps its past");
+    assert_eq!(get(url, "/v1/bars/SIM01?interval=100tick")["bars"], json!([]));
+    assert_eq!(ask("GET", url, "/v1/bars/SIM01?interval=5m", None).body["code"], "unknown_interval");
+    let wrong = ask("PUT", url, "/v1/bars/SIM01", Some(r#"{"intervals":["1 fortnight"]}"#));
+    assert_eq!((wrong.status, &wrong.body["code"]), (422, &json!("invalid_body")), "{}", wrong.text);
     engines.stop();
 }
 
