@@ -3,10 +3,12 @@
 //! Used by tests and by `cargo xtask test` only; no product crate depends on it.
 
 mod postgres;
+mod process;
 mod redis;
 mod shared_data;
 
 pub use postgres::PostgresServer;
+pub use process::ServiceProcess;
 pub use redis::RedisServer;
 pub use shared_data::{es_session, shared_data};
 
