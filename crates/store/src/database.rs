@@ -94,12 +94,7 @@ impl Database {
     pub(crate) async fn prepare(&self) -> Result<(), StoreError> {
         let migrate = async {
             match &self.pool {
-                AnyPool::Sqlite { pool, .. } => {
-                    // Refused at once when the file may only be read.
-                    let probe = pool.begin_with("BEGIN IMMEDIATE").await.map_err(MigrateError::Execute)?;
-                    probe.rollback().await.map_err(MigrateError::Execute)?;
-                    migrate_sqlite(pool).await
-                }
+                AnyPool::Sqlite { pool, .. } => migrate_sqlite(pool).await,
                 AnyPool::Postgres(pool) => migrate_postgres(pool).await,
             }
         };
@@ -306,19 +301,34 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect())
 }
 
-/// SQLite has no lock across a whole migration, so two processes that start at once may collide: the one that
-/// loses finds the work done when it looks again.
+/// SQLite has no lock across a whole migration, nor does its busy timeout cover the change to write-ahead logging,
+/// so processes that start at once may collide: the one that loses tries again, until the caller's patience ends.
 async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), MigrateError> {
-    let mut tries = 0;
+    let mut collisions = 0;
     loop {
-        let result = migrator().run(pool).await;
-        let collided = matches!(result, Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)));
-        if !collided || tries == 5 {
-            return result;
+        let result = try_migrate_sqlite(pool).await;
+        match &result {
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) if is_busy(error) => {}
+            // Not locked, but the other's work met in the middle: its tables are there when we look again.
+            Err(MigrateError::ExecuteMigration(..)) if collisions < 5 => {}
+            _ => return result,
         }
-        tries += 1;
-        tokio::time::sleep(Duration::from_millis(50 * tries)).await;
+        collisions += 1;
+        tokio::time::sleep(Duration::from_millis(50 * collisions.min(10))).await;
     }
+}
+
+async fn try_migrate_sqlite(pool: &SqlitePool) -> Result<(), MigrateError> {
+    // Refused at once when the file may only be read.
+    let probe = pool.begin_with("BEGIN IMMEDIATE").await.map_err(MigrateError::Execute)?;
+    probe.rollback().await.map_err(MigrateError::Execute)?;
+    migrator().run(pool).await
+}
+
+/// `SQLITE_BUSY` or `SQLITE_LOCKED`: another connection holds what this one needs.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    matches!(code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xFF), Some(5 | 6))
 }
 
 /// On a connection of its own: closing it releases the advisory lock that a failed migrator leaves behind, and
