@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("crates/messages", &["crates/types"]),
     ("crates/engine", &["crates/types", "crates/messages"]),
     ("crates/numerics", &["crates/types"]),
+    ("crates/book", &["crates/types", "crates/messages"]),
     ("crates/feeds", &["crates/types", "crates/messages"]),
     ("crates/bus", &["crates/types", "crates/messages"]),
     ("crates/store", &["crates/types", "crates/messages"]),
@@ -21,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "crates/service",
         &["crates/types", "crates/messages", "crates/engine", "crates/feeds", "crates/bus", "crates/store"],
     ),
-    ("crates/engines/*", &["crates/types", "crates/messages", "crates/engine", "crates/numerics"]),
+    ("crates/engines/*", &["crates/types", "crates/messages", "crates/engine", "crates/numerics", "crates/book"]),
     ("crates/testkit", &[]),
     (
         "services/*",

@@ -11,11 +11,13 @@ pub enum EngineName {
     Marketdata = 1,
     /// Volume-synchronised probability of informed trading.
     Vpin = 2,
+    /// Fans both buses out to WebSocket clients.
+    Websocket = 3,
 }
 
 impl EngineName {
     /// Every engine, in start order.
-    pub const ALL: [Self; 2] = [Self::Marketdata, Self::Vpin];
+    pub const ALL: [Self; 3] = [Self::Marketdata, Self::Vpin, Self::Websocket];
 
     /// The engine's name in streams, metrics and configuration.
     #[must_use]
@@ -23,6 +25,7 @@ impl EngineName {
         match self {
             Self::Marketdata => "marketdata",
             Self::Vpin => "vpin",
+            Self::Websocket => "websocket",
         }
     }
 
@@ -32,6 +35,7 @@ impl EngineName {
         match self {
             Self::Marketdata => 8800,
             Self::Vpin => 10_000,
+            Self::Websocket => 8600,
         }
     }
 

@@ -45,11 +45,13 @@ pub enum MessageType {
     ToxicityAlert = 2,
     VpinRequest = 3,
     VpinResponse = 4,
+    EngineHealth = 5,
 }
 
 impl MessageType {
     /// Every type.
-    pub const ALL: [Self; 4] = [Self::VpinUpdate, Self::ToxicityAlert, Self::VpinRequest, Self::VpinResponse];
+    pub const ALL: [Self; 5] =
+        [Self::VpinUpdate, Self::ToxicityAlert, Self::VpinRequest, Self::VpinResponse, Self::EngineHealth];
 
     /// The type's name in streams and metrics.
     #[must_use]
@@ -59,6 +61,7 @@ impl MessageType {
             Self::ToxicityAlert => "toxicity_alert",
             Self::VpinRequest => "vpin_request",
             Self::VpinResponse => "vpin_response",
+            Self::EngineHealth => "engine_health",
         }
     }
 
@@ -73,7 +76,8 @@ impl MessageType {
     pub const fn consumers(self) -> &'static [EngineName] {
         match self {
             Self::VpinRequest => &[EngineName::Vpin],
-            Self::VpinUpdate | Self::ToxicityAlert | Self::VpinResponse => &[],
+            Self::VpinUpdate | Self::ToxicityAlert | Self::EngineHealth => &[EngineName::Websocket],
+            Self::VpinResponse => &[],
         }
     }
 
@@ -164,6 +168,23 @@ pub struct VpinResponse {
     pub latest: Option<VpinUpdate>,
 }
 
+/// How far an engine has come; every engine says so once a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineHealth {
+    /// Which engine.
+    pub engine: EngineName,
+    /// Milliseconds since its start.
+    pub uptime_ms: u64,
+    /// Inputs stepped since the start.
+    pub steps: u64,
+    /// Position of the star that was read last.
+    pub star_read: u64,
+    /// Frames of the star that were missed.
+    pub star_missed: u64,
+    /// Messages of the mesh handled.
+    pub mesh_handled: u64,
+}
+
 /// A message's content.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -173,6 +194,7 @@ pub enum Body {
     ToxicityAlert(ToxicityAlert),
     VpinRequest(VpinRequest),
     VpinResponse(VpinResponse),
+    EngineHealth(EngineHealth),
 }
 
 impl Body {
@@ -184,6 +206,7 @@ impl Body {
             Self::ToxicityAlert(_) => MessageType::ToxicityAlert,
             Self::VpinRequest(_) => MessageType::VpinRequest,
             Self::VpinResponse(_) => MessageType::VpinResponse,
+            Self::EngineHealth(_) => MessageType::EngineHealth,
         }
     }
 
@@ -196,7 +219,7 @@ impl Body {
             Self::ToxicityAlert(a) => {
                 bad(Some(a.vpin)).then_some("vpin").or(bad(Some(a.cdf)).then_some("cdf"))
             }
-            Self::VpinRequest(_) => None,
+            Self::VpinRequest(_) | Self::EngineHealth(_) => None,
             Self::VpinResponse(r) => r.latest.as_ref().and_then(update),
         }
     }
@@ -328,6 +351,7 @@ impl Message {
             Body::ToxicityAlert(body) => postcard::to_allocvec(body),
             Body::VpinRequest(body) => postcard::to_allocvec(body),
             Body::VpinResponse(body) => postcard::to_allocvec(body),
+            Body::EngineHealth(body) => postcard::to_allocvec(body),
         }
         .map_err(|_| MessageError::Payload(kind.as_str()))?;
         let payload_len = u32::try_from(payload.len()).map_err(|_| MessageError::TooLong(payload.len()))?;
@@ -420,5 +444,6 @@ fn body(kind: MessageType, payload: &[u8]) -> Result<Body, MessageError> {
         MessageType::ToxicityAlert => Body::ToxicityAlert(read(kind, payload)?),
         MessageType::VpinRequest => Body::VpinRequest(read(kind, payload)?),
         MessageType::VpinResponse => Body::VpinResponse(read(kind, payload)?),
+        MessageType::EngineHealth => Body::EngineHealth(read(kind, payload)?),
     })
 }

@@ -131,10 +131,62 @@ pub struct Store {
     pub queue_limit: usize,
 }
 
+/// A service: an engine's, or the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServiceName {
+    /// The service of an engine.
+    Engine(EngineName),
+    /// The one door for users.
+    Gateway,
+}
+
+impl ServiceName {
+    /// Every service.
+    pub fn all() -> impl Iterator<Item = Self> {
+        EngineName::ALL.into_iter().map(Self::Engine).chain([Self::Gateway])
+    }
+
+    /// The service's name in metrics and configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Engine(engine) => engine.as_str(),
+            Self::Gateway => "gateway",
+        }
+    }
+
+    /// The port it listens on unless configured otherwise.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Engine(engine) => engine.default_port(),
+            Self::Gateway => 8001,
+        }
+    }
+}
+
+impl From<EngineName> for ServiceName {
+    fn from(engine: EngineName) -> Self {
+        Self::Engine(engine)
+    }
+}
+
+impl std::fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for ServiceName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// Where each service listens, by service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Service>")]
-pub struct Services(BTreeMap<EngineName, Service>);
+pub struct Services(BTreeMap<ServiceName, Service>);
 
 /// Where a service listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,10 +202,10 @@ impl TryFrom<BTreeMap<String, Service>> for Services {
 
     fn try_from(named: BTreeMap<String, Service>) -> Result<Self, String> {
         let known = |(name, service): (String, Service)| {
-            let engine = EngineName::ALL.into_iter().find(|engine| engine.as_str() == name);
-            let names = EngineName::ALL.map(EngineName::as_str).join(", ");
-            engine
-                .map(|engine| (engine, service))
+            let names = ServiceName::all().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
+            ServiceName::all()
+                .find(|known| known.as_str() == name)
+                .map(|known| (known, service))
                 .ok_or_else(|| format!("unknown service `{name}`, there are {names}"))
         };
         named.into_iter().map(known).collect::<Result<_, _>>().map(Self)
@@ -163,18 +215,19 @@ impl TryFrom<BTreeMap<String, Service>> for Services {
 impl Services {
     /// Where a service listens.
     #[must_use]
-    pub fn listen(&self, name: EngineName) -> SocketAddr {
+    pub fn listen(&self, name: impl Into<ServiceName>) -> SocketAddr {
+        let name = name.into();
         self.0.get(&name).map_or_else(|| loopback(name), |service| service.listen)
     }
 }
 
-fn loopback(name: EngineName) -> SocketAddr {
+fn loopback(name: ServiceName) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], name.default_port()))
 }
 
 impl Default for Services {
     fn default() -> Self {
-        Self(EngineName::ALL.map(|name| (name, Service { listen: loopback(name) })).into())
+        Self(ServiceName::all().map(|name| (name, Service { listen: loopback(name) })).collect())
     }
 }
 
@@ -302,7 +355,7 @@ impl Config {
         let refuse = |key: &str, message: &str| {
             Err(ConfigError::Setting { key: key.to_owned(), message: message.to_owned() })
         };
-        for name in EngineName::ALL {
+        for name in ServiceName::all() {
             if !self.services.listen(name).ip().is_loopback() {
                 let key = format!("services.{name}.listen");
                 return refuse(

@@ -22,7 +22,7 @@ use utoipa::openapi::{InfoBuilder, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::platform::Connections;
+use crate::platform::{Base, Connections};
 use crate::problem::{Json, Problem};
 use crate::shell::{EngineHandle, Progress};
 
@@ -31,38 +31,35 @@ type DigestAnswer = Pin<Box<dyn Future<Output = Result<u64, Problem>> + Send>>;
 
 /// What the shared routes answer from.
 pub(crate) struct Chassis {
-    connections: Connections,
-    progress: Arc<Progress>,
-    digest: Box<dyn Fn() -> DigestAnswer + Send + Sync>,
+    base: Base,
+    engine: Option<Arc<EnginePart>>,
     started: Instant,
     requests: AtomicU64,
     /// Set when the stop begins: not ready any more.
     pub(crate) draining: AtomicBool,
 }
 
-impl Chassis {
-    pub(crate) fn new<E: Engine>(connections: Connections, handle: &EngineHandle<E>) -> Arc<Self> {
+/// What a service with an engine has beyond the others.
+struct EnginePart {
+    connections: Connections,
+    progress: Arc<Progress>,
+    digest: Box<dyn Fn() -> DigestAnswer + Send + Sync>,
+    started: Instant,
+}
+
+impl EnginePart {
+    fn new<E: Engine>(connections: Connections, handle: &EngineHandle<E>) -> Arc<Self> {
         let asked = handle.clone();
         let digest = move || -> DigestAnswer {
             let asked = asked.clone();
             Box::pin(async move { asked.inspect(E::digest).await })
         };
-        Arc::new(Self {
-            connections,
-            progress: Arc::clone(handle.progress()),
-            digest: Box::new(digest),
-            started: Instant::now(),
-            requests: AtomicU64::new(0),
-            draining: AtomicBool::new(false),
-        })
+        let progress = Arc::clone(handle.progress());
+        Arc::new(Self { connections, progress, digest: Box::new(digest), started: Instant::now() })
     }
 
-    /// Why the service is not ready; empty when it is.
-    fn reasons(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        if self.draining.load(Relaxed) {
-            reasons.push("the service is stopping".to_owned());
-        }
+    /// Why the engine cannot do its work.
+    fn reasons(&self, reasons: &mut Vec<String>) {
         if !self.progress.running.load(Relaxed) {
             reasons.push("the engine has stopped".to_owned());
         }
@@ -76,6 +73,38 @@ impl Chassis {
         }
         if let StoreState::Down { reason } = connections.store.health().state {
             reasons.push(format!("store: {reason}"));
+        }
+    }
+}
+
+impl Chassis {
+    pub(crate) fn new(base: Base) -> Arc<Self> {
+        Arc::new(Self::without_engine(base))
+    }
+
+    pub(crate) fn with_engine<E: Engine>(connections: Connections, handle: &EngineHandle<E>) -> Arc<Self> {
+        let base = connections.base();
+        let engine = Some(EnginePart::new(connections, handle));
+        Arc::new(Self { engine, ..Self::without_engine(base) })
+    }
+
+    pub(crate) const fn base(&self) -> &Base {
+        &self.base
+    }
+
+    fn without_engine(base: Base) -> Self {
+        let (requests, draining) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { base, engine: None, started: Instant::now(), requests, draining }
+    }
+
+    /// Why the service is not ready; empty when it is.
+    fn reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.draining.load(Relaxed) {
+            reasons.push("the service is stopping".to_owned());
+        }
+        if let Some(engine) = &self.engine {
+            engine.reasons(&mut reasons);
         }
         reasons
     }
@@ -97,14 +126,15 @@ async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// The service can do its work: engine, both buses and the store are there.
+/// The service can do its work: where it has an engine, the engine, both buses and the store are there.
 #[utoipa::path(get, path = "/health/ready", tag = "health", responses(
     (status = 200, description = "Ready", body = Readiness),
     (status = 503, description = "Not ready, with the reasons", body = Readiness),
 ))]
 async fn ready(State(chassis): State<Arc<Chassis>>) -> Response {
     let reasons = chassis.reasons();
-    let warnings = chassis.connections.mesh.warning().map(str::to_owned).into_iter().collect();
+    let warning = chassis.engine.as_ref().and_then(|engine| engine.connections.mesh.warning());
+    let warnings = warning.map(str::to_owned).into_iter().collect();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(Readiness { ready: reasons.is_empty(), reasons, warnings })).into_response()
 }
@@ -132,13 +162,13 @@ struct EngineStatus {
 
 /// The engine and how far it has come.
 #[utoipa::path(get, path = "/v1/engine", tag = "engine", responses((status = 200, body = EngineStatus)))]
-async fn engine_status(State(chassis): State<Arc<Chassis>>) -> Json<EngineStatus> {
-    let progress = &chassis.progress;
+async fn engine_status(State(engine): State<Arc<EnginePart>>) -> Json<EngineStatus> {
+    let EnginePart { connections, progress, started, .. } = engine.as_ref();
     Json(EngineStatus {
-        engine: chassis.connections.service.as_str(),
+        engine: connections.service.as_str(),
         version: env!("CARGO_PKG_VERSION"),
-        epoch: chassis.connections.epoch,
-        uptime_ms: u64::try_from(chassis.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        epoch: connections.epoch,
+        uptime_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         steps: progress.steps.load(Relaxed),
         star_published: progress.star_published.load(Relaxed),
         star_read: progress.star_read.load(Relaxed),
@@ -160,36 +190,41 @@ struct EngineDigest {
 #[utoipa::path(get, path = "/v1/engine/digest", tag = "engine", responses(
     (status = 200, body = EngineDigest), (status = 503, body = Problem),
 ))]
-async fn engine_digest(State(chassis): State<Arc<Chassis>>) -> Result<Json<EngineDigest>, Problem> {
-    let digest = (chassis.digest)().await?;
-    Ok(Json(EngineDigest { engine: chassis.connections.service.as_str(), digest: format!("{digest:016x}") }))
+async fn engine_digest(State(engine): State<Arc<EnginePart>>) -> Result<Json<EngineDigest>, Problem> {
+    let digest = (engine.digest)().await?;
+    Ok(Json(EngineDigest { engine: engine.connections.service.as_str(), digest: format!("{digest:016x}") }))
 }
 
 async fn metrics(State(chassis): State<Arc<Chassis>>) -> impl IntoResponse {
-    let service = chassis.connections.service.as_str();
-    chassis.connections.star.record_metrics();
+    let service = chassis.base.service.as_str();
+    if let Some(engine) = &chassis.engine {
+        engine.connections.star.record_metrics();
+    }
     metrics::gauge!("nautilus_uptime_seconds", "service" => service)
         .set(chassis.started.elapsed().as_secs_f64());
     metrics::gauge!("nautilus_build_info", "service" => service, "version" => env!("CARGO_PKG_VERSION"))
         .set(1.0);
     let ready = if chassis.reasons().is_empty() { 1.0 } else { 0.0 };
     metrics::gauge!("nautilus_ready", "service" => service).set(ready);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], chassis.connections.exporter.render(service))
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], chassis.base.exporter.render(service))
 }
 
 /// The whole router of a service: its own routes, the shared ones and the layers around them.
 pub(crate) fn router(chassis: &Arc<Chassis>, about: &str, api: OpenApiRouter) -> Router {
-    let shared = OpenApiRouter::new()
-        .routes(routes!(live))
-        .routes(routes!(ready))
-        .routes(routes!(engine_status))
-        .routes(routes!(engine_digest))
-        .with_state(Arc::clone(chassis));
-    let title = format!("Nautilus {}", chassis.connections.service);
+    let health =
+        OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).with_state(Arc::clone(chassis));
+    let shared = match &chassis.engine {
+        Some(engine) => {
+            let own = OpenApiRouter::new().routes(routes!(engine_status)).routes(routes!(engine_digest));
+            health.merge(own.with_state(Arc::clone(engine)))
+        }
+        None => health,
+    };
+    let title = format!("Nautilus {}", chassis.base.service);
     let info = InfoBuilder::new().title(title).version(env!("CARGO_PKG_VERSION")).description(Some(about));
     let base = OpenApiBuilder::new().info(info).build();
     let (router, openapi) = OpenApiRouter::with_openapi(base).merge(api).merge(shared).split_for_parts();
-    let http = &chassis.connections.config.http;
+    let http = &chassis.base.config.http;
     router
         .route("/metrics", get(metrics).with_state(Arc::clone(chassis)))
         .route("/openapi.json", get(move || std::future::ready(axum::Json(openapi.clone()))))
@@ -227,7 +262,7 @@ async fn observe(State(chassis): State<Arc<Chassis>>, mut request: Request, next
     request.headers_mut().insert(REQUEST_ID.clone(), id.clone());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let limit = Duration::from_millis(chassis.connections.config.http.timeout_ms);
+    let limit = Duration::from_millis(chassis.base.config.http.timeout_ms);
     let mut response = match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
@@ -239,7 +274,7 @@ async fn observe(State(chassis): State<Arc<Chassis>>, mut request: Request, next
     // Unmatched paths share one label: what strangers ask for must not become series.
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
     tracing::debug!(request_id = ?id, %method, route, status = status.as_u16(), "answered");
-    record(chassis.connections.service.as_str(), route, status, start.elapsed());
+    record(chassis.base.service.as_str(), route, status, start.elapsed());
     response.headers_mut().insert(REQUEST_ID.clone(), id);
     response
 }
@@ -262,6 +297,6 @@ fn request_id(request: &Request, chassis: &Chassis) -> HeaderValue {
         return given.clone();
     }
     let number = chassis.requests.fetch_add(1, Relaxed);
-    let text = format!("{:x}-{number:x}", chassis.connections.epoch);
+    let text = format!("{:x}-{number:x}", chassis.base.epoch);
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("none"))
 }

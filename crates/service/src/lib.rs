@@ -17,8 +17,8 @@ pub mod telemetry;
 mod views;
 
 pub use compute::ComputePool;
-pub use config::{Config, ConfigError};
-pub use platform::{Connections, Platform, StartError};
+pub use config::{Config, ConfigError, ServiceName};
+pub use platform::{Base, Connections, Platform, StartError};
 pub use problem::{Json, Path, Problem, Query, RawBody};
 pub use server::{Running, run_alone};
 pub use shell::{EngineHandle, Shell, wall_clock};

@@ -12,7 +12,7 @@ use nautilus_store::{Store, StoreConfig, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::config::{Config, ConfigError, EngineLogicBus, MarketDataBus, Transport};
+use crate::config::{Config, ConfigError, EngineLogicBus, MarketDataBus, ServiceName, Transport};
 use crate::metrics::Exporter;
 use crate::shell::wall_clock;
 
@@ -26,7 +26,7 @@ pub enum StartError {
     #[error("{service} cannot listen on {address}: {cause}; free the port or set services.{service}.listen")]
     Listen {
         /// Which service.
-        service: EngineName,
+        service: ServiceName,
         /// Where.
         address: SocketAddr,
         /// Why not.
@@ -89,7 +89,34 @@ pub struct Connections {
     pub(crate) failed: watch::Sender<bool>,
 }
 
+/// What every service has, whether it runs an engine or not.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// Which service.
+    pub service: ServiceName,
+    /// The effective configuration.
+    pub config: Arc<Config>,
+    /// The process's metrics.
+    pub exporter: Exporter,
+    /// This start's number: nanoseconds since 1970.
+    pub epoch: u64,
+}
+
+impl Connections {
+    pub(crate) fn base(&self) -> Base {
+        let (config, exporter) = (Arc::clone(&self.config), self.exporter.clone());
+        Base { service: self.service.into(), config, exporter, epoch: self.epoch }
+    }
+}
+
 impl Platform {
+    /// What a service without engine starts from.
+    #[must_use]
+    pub fn base(&self, service: ServiceName) -> Base {
+        let (config, exporter) = (Arc::clone(&self.config), self.exporter.clone());
+        Base { service, config, exporter, epoch: wall_clock().0 }
+    }
+
     /// Prepares what is shared. Connects to nothing yet.
     #[must_use]
     pub fn new(config: Config) -> Self {
@@ -129,7 +156,8 @@ impl Platform {
     ///
     /// # Errors
     /// When the port is taken or forbidden.
-    pub async fn listen(&self, service: EngineName) -> Result<TcpListener, StartError> {
+    pub async fn listen(&self, service: impl Into<ServiceName>) -> Result<TcpListener, StartError> {
+        let service = service.into();
         let address = self.config.services.listen(service);
         TcpListener::bind(address).await.map_err(|cause| StartError::Listen { service, address, cause })
     }

@@ -15,9 +15,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::config::{Config, Transport};
+use crate::config::{Config, ServiceName, Transport};
 use crate::http::{Chassis, router};
-use crate::platform::{Connections, Platform, StartError};
+use crate::platform::{Base, Connections, Platform, StartError};
 use crate::shell::EngineHandle;
 use crate::telemetry;
 
@@ -26,14 +26,14 @@ type StopEngine = Box<dyn FnOnce(Duration) -> std::pin::Pin<Box<dyn Future<Outpu
 /// A service that is up.
 pub struct Running {
     /// Which service.
-    pub service: EngineName,
+    pub service: ServiceName,
     /// Where it listens.
     pub address: SocketAddr,
     chassis: Arc<Chassis>,
-    connections: Connections,
+    drain_timeout: Duration,
     shut: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
-    stop_engine: StopEngine,
+    stop_engine: Option<StopEngine>,
 }
 
 impl std::fmt::Debug for Running {
@@ -54,8 +54,39 @@ impl Running {
         about: &str,
         api: OpenApiRouter,
     ) -> Result<Self, StartError> {
+        let chassis = Chassis::with_engine(connections.clone(), &handle);
+        let service = connections.service;
+        let stop_engine: StopEngine = Box::new(move |timeout| {
+            Box::pin(async move {
+                handle.stop(timeout).await;
+                if let Err(error) = connections.store.close(timeout).await {
+                    tracing::warn!(%service, %error, "the store was closed before everything was written");
+                }
+            })
+        });
+        Ok(Self { stop_engine: Some(stop_engine), ..Self::listen(chassis, listener, about, api)? })
+    }
+
+    /// Serves routes of a service that has no engine, together with the shared ones.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn without_engine(
+        base: Base,
+        listener: TcpListener,
+        about: &str,
+        api: OpenApiRouter,
+    ) -> Result<Self, StartError> {
+        Self::listen(Chassis::new(base), listener, about, api)
+    }
+
+    fn listen(
+        chassis: Arc<Chassis>,
+        listener: TcpListener,
+        about: &str,
+        api: OpenApiRouter,
+    ) -> Result<Self, StartError> {
         let address = listener.local_addr()?;
-        let chassis = Chassis::new(connections.clone(), &handle);
         let app = router(&chassis, about, api);
         let (shut, mut shutting) = watch::channel(false);
         let server = axum::serve(listener, app).with_graceful_shutdown(async move {
@@ -63,10 +94,10 @@ impl Running {
             let _ = shutting.wait_for(|shut| *shut).await;
         });
         let server = tokio::spawn(server.into_future());
-        let stop_engine: StopEngine =
-            Box::new(move |timeout| Box::pin(async move { handle.stop(timeout).await }));
-        tracing::info!(service = %connections.service, %address, "listening");
-        Ok(Self { service: connections.service, address, chassis, connections, shut, server, stop_engine })
+        let Base { service, config, .. } = chassis.base();
+        let drain_timeout = Duration::from_millis(config.http.drain_timeout_ms);
+        tracing::info!(%service, %address, "listening");
+        Ok(Self { service: *service, address, drain_timeout, chassis, shut, server, stop_engine: None })
     }
 
     /// The service's address as a URL.
@@ -78,7 +109,7 @@ impl Running {
     /// Stops in order: not ready, no new requests, the engine finishes its queue, the mesh and the store
     /// acknowledge. Each part has at most the configured time.
     pub async fn stop(self) {
-        let timeout = Duration::from_millis(self.connections.config.http.drain_timeout_ms);
+        let timeout = self.drain_timeout;
         self.chassis.draining.store(true, Relaxed);
         self.shut.send_replace(true);
         let mut server = self.server;
@@ -86,9 +117,8 @@ impl Running {
             server.abort();
             tracing::warn!(service = %self.service, "requests were still under way at the stop");
         }
-        (self.stop_engine)(timeout).await;
-        if let Err(error) = self.connections.store.close(timeout).await {
-            tracing::warn!(service = %self.service, %error, "the store was closed before everything was written");
+        if let Some(stop_engine) = self.stop_engine {
+            stop_engine(timeout).await;
         }
         tracing::info!(service = %self.service, "stopped");
     }

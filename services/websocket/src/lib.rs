@@ -1,0 +1,1 @@
+//! The websocket service: fans both buses out to many clients.
