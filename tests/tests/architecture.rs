@@ -67,6 +67,7 @@ const OUTSIDE: &[(&str, &[&str], &str)] = &[
         &["crates/service", "services/*"],
         "serve HTTP from services/*, on the chassis of nautilus-service",
     ),
+    ("tokio-rustls", &["crates/service"], "listen through nautilus-service, which decides where TLS is"),
     ("metrics-exporter-prometheus", &["crates/service"], "record with `metrics`; nautilus-service exports"),
     ("tracing-subscriber", &["crates/service"], "log with `tracing`; nautilus-service decides where it goes"),
     (

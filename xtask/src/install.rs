@@ -1,16 +1,22 @@
-//! Finds the servers that the tests need, installs them where a package manager is known, and otherwise says
+//! Finds the programs that the tests need, installs them where a package manager is known, and otherwise says
 //! what to install. It starts nothing.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nautilus_testkit::PostgresServer;
 
 /// Programs that could not be found and not be installed.
 #[derive(Debug)]
 pub(crate) struct Missing(String);
+
+impl Missing {
+    pub(crate) fn new(advice: &str) -> Self {
+        Self(advice.to_owned())
+    }
+}
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,18 +26,34 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// A server that tests start.
+/// A program that tests start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Server {
+enum Program {
     Redis,
     Postgres,
+    Prometheus,
+    Alertmanager,
+    Chromium,
+    Node,
 }
 
-impl Server {
+impl Program {
+    /// Without these the tests cannot run; the rest is skipped, loudly, where it is absent.
+    const NEEDED: [Self; 3] = [Self::Redis, Self::Postgres, Self::Prometheus];
+    const WANTED: [Self; 3] = [Self::Alertmanager, Self::Chromium, Self::Node];
+
     fn is_installed(self) -> bool {
+        let found = |program: &str| find(program).is_some();
         match self {
-            Self::Redis => find("redis-server").is_some(),
+            Self::Redis => found("redis-server"),
             Self::Postgres => PostgresServer::find_binaries().is_some(),
+            Self::Prometheus => found("prometheus") && found("promtool"),
+            Self::Alertmanager => found("amtool"),
+            Self::Chromium => {
+                found("chromium") || std::env::var_os("CHROMIUM").is_some()
+            }
+            // Whichever version is there is somebody's choice and stays.
+            Self::Node => found("node") && found("npm"),
         }
     }
 
@@ -39,15 +61,26 @@ impl Server {
         match self {
             Self::Redis => "redis-server",
             Self::Postgres => "PostgreSQL",
+            Self::Prometheus => "Prometheus",
+            Self::Alertmanager => "Alertmanager's amtool",
+            Self::Chromium => "Chromium",
+            Self::Node => "Node",
         }
     }
 
-    const fn package(self, manager: Manager) -> &'static str {
+    /// What to install, where the manager has it.
+    const fn packages(self, manager: Manager) -> &'static [&'static str] {
         match (self, manager) {
-            (Self::Redis, Manager::Apt) => "redis-server",
-            (Self::Postgres, Manager::Apt) => "postgresql",
-            (Self::Redis, Manager::Homebrew) => "redis",
-            (Self::Postgres, Manager::Homebrew) => "postgresql@17",
+            (Self::Redis, Manager::Apt) => &["redis-server"],
+            (Self::Postgres, Manager::Apt) => &["postgresql"],
+            (Self::Prometheus, _) => &["prometheus"],
+            (Self::Alertmanager, Manager::Apt) => &["prometheus-alertmanager"],
+            (Self::Chromium, Manager::Apt) => &["chromium"],
+            (Self::Node, Manager::Apt) => &["nodejs", "npm"],
+            (Self::Redis, Manager::Homebrew) => &["redis"],
+            (Self::Postgres, Manager::Homebrew) => &["postgresql@17"],
+            (Self::Node, Manager::Homebrew) => &["node"],
+            (Self::Alertmanager | Self::Chromium, Manager::Homebrew) => &[],
         }
     }
 }
@@ -59,45 +92,59 @@ enum Manager {
     Homebrew,
 }
 
-/// Makes sure that every server the tests start is installed.
-pub(crate) fn servers() -> Result<()> {
-    let missing = missing();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let names = missing.iter().map(|server| server.name()).collect::<Vec<_>>().join(" and ");
-    let manager = manager().ok_or_else(|| Missing(advice(&names)))?;
-    eprintln!("{names}: not installed yet; the tests start private servers, so they are installed now");
-    for command in commands(manager, &missing, is_root()) {
-        eprintln!("+ {}", command.join(" "));
-        let status = Command::new(&command[0])
-            .args(&command[1..])
-            .status()
-            .with_context(|| format!("{} does not run", command[0]))?;
-        if !status.success() {
-            let line = command.join(" ");
-            return Err(Missing(format!("'{line}' failed ({status}). {}", advice(&names))).into());
+/// Makes sure that every program the tests need is installed, and those they want as far as that goes.
+pub(crate) fn programs() -> Result<()> {
+    let needed = missing(&Program::NEEDED);
+    if !needed.is_empty() {
+        let names = names(&needed);
+        let manager = manager().ok_or_else(|| Missing(advice(&names)))?;
+        eprintln!("{names}: not installed yet; the tests start private servers, so they are installed now");
+        install(manager, &needed).map_err(|error| Missing(format!("{error:#}. {}", advice(&names))))?;
+        if !missing(&needed).is_empty() {
+            let advice = advice(&names);
+            return Err(Missing(format!(
+                "the packages are installed, yet the servers are not found. {advice}"
+            ))
+            .into());
         }
     }
-    match self::missing().as_slice() {
-        [] => Ok(()),
-        _ => Err(Missing(format!(
-            "the packages are installed, yet the servers are not found. {}",
-            advice(&names)
-        ))
-        .into()),
+    let wanted = missing(&Program::WANTED);
+    if let Some(manager) = manager().filter(|_| !wanted.is_empty()) {
+        let names = names(&wanted);
+        eprintln!("{names}: not installed yet; some tests want them, so they are installed now");
+        if let Err(error) = install(manager, &wanted) {
+            eprintln!("!!! {error:#}; tests that want {names} are skipped");
+        }
     }
+    Ok(())
 }
 
-fn missing() -> Vec<Server> {
-    [Server::Redis, Server::Postgres].into_iter().filter(|server| !server.is_installed()).collect()
+fn install(manager: Manager, programs: &[Program]) -> Result<()> {
+    for command in commands(manager, programs, is_root()) {
+        let line = command.join(" ");
+        eprintln!("+ {line}");
+        let mut child = Command::new(&command[0]);
+        let status =
+            child.args(&command[1..]).status().with_context(|| format!("{} does not run", command[0]))?;
+        ensure!(status.success(), "'{line}' failed ({status})");
+    }
+    Ok(())
+}
+
+fn missing(programs: &[Program]) -> Vec<Program> {
+    programs.iter().copied().filter(|program| !program.is_installed()).collect()
+}
+
+fn names(programs: &[Program]) -> String {
+    programs.iter().map(|program| program.name()).collect::<Vec<_>>().join(" and ")
 }
 
 fn advice(names: &str) -> String {
     format!(
-        "the tests need {names}: install redis-server 6.2 or later and the PostgreSQL server 13 or later (on Debian \
-         and Ubuntu `apt-get install redis-server postgresql`, on macOS `brew install redis postgresql@17`), put \
-         redis-server, initdb and postgres on the PATH, and run cargo xtask test again"
+        "the tests need {names}: install redis-server 6.2 or later, the PostgreSQL server 13 or later and Prometheus 2.40 \
+         or later (on Debian and Ubuntu `apt-get install redis-server postgresql prometheus`, on macOS `brew install \
+         redis postgresql@17 prometheus`), put redis-server, initdb, postgres, prometheus and promtool on the PATH, and \
+         run cargo xtask test again"
     )
 }
 
@@ -108,9 +155,16 @@ fn manager() -> Option<Manager> {
     (find("apt-get").is_some() && Path::new("/etc/debian_version").exists()).then_some(Manager::Apt)
 }
 
-/// The command lines that install `servers`.
-fn commands(manager: Manager, servers: &[Server], root: bool) -> Vec<Vec<String>> {
-    let packages = servers.iter().map(|server| server.package(manager));
+/// The command lines that install `programs`.
+fn commands(manager: Manager, programs: &[Program], root: bool) -> Vec<Vec<String>> {
+    let packages: Vec<String> = programs
+        .iter()
+        .flat_map(|program| program.packages(manager))
+        .map(|name| (*name).to_owned())
+        .collect();
+    if packages.is_empty() {
+        return Vec::new();
+    }
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     match manager {
         Manager::Apt => {
@@ -118,24 +172,24 @@ fn commands(manager: Manager, servers: &[Server], root: bool) -> Vec<Vec<String>
             let sudo = if root { "" } else { "sudo -n " };
             let apt = format!("{sudo}env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600");
             let mut install = words(&format!("{apt} install -y --no-install-recommends"));
-            install.extend(packages.map(str::to_owned));
+            install.extend(packages);
             vec![words(&format!("{apt} update")), install]
         }
         Manager::Homebrew => {
             let mut install = words("brew install");
-            install.extend(packages.map(str::to_owned));
+            install.extend(packages);
             vec![install]
         }
     }
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 /// The first program of this name on the PATH.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     find_in(&std::env::var_os("PATH")?, program)
 }
 
@@ -149,17 +203,20 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_installed_and_root_needs_no_sudo() {
-        let lines = |manager, servers: &[Server], root| -> Vec<String> {
-            commands(manager, servers, root).iter().map(|line| line.join(" ")).collect()
+        let lines = |manager, programs: &[Program], root| -> Vec<String> {
+            commands(manager, programs, root).iter().map(|line| line.join(" ")).collect()
         };
         let apt = "env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600";
         assert_eq!(
-            lines(Manager::Apt, &[Server::Postgres], true),
+            lines(Manager::Apt, &[Program::Postgres], true),
             [format!("{apt} update"), format!("{apt} install -y --no-install-recommends postgresql")]
         );
-        assert!(lines(Manager::Apt, &[Server::Redis], false).iter().all(|l| l.starts_with("sudo -n env")));
-        let both = [Server::Redis, Server::Postgres];
+        assert!(lines(Manager::Apt, &[Program::Redis], false).iter().all(|l| l.starts_with("sudo -n env")));
+        let both = [Program::Redis, Program::Postgres];
         assert_eq!(lines(Manager::Homebrew, &both, false), ["brew install redis postgresql@17"]);
+        let wanted = lines(Manager::Apt, &[Program::Chromium, Program::Node], true);
+        assert!(wanted[1].ends_with("--no-install-recommends chromium nodejs npm"), "{wanted:?}");
+        assert!(lines(Manager::Homebrew, &[Program::Chromium], false).is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask help`. Decides what a task is called and what it exits with; the work is in
 //! the module of its name.
 
+mod compose;
 mod fuzz;
 mod install;
 mod test;
@@ -10,8 +11,9 @@ use std::process::ExitCode;
 
 const HELP: &str = "\
 Tasks:
-  cargo xtask test [arguments of cargo test]   run every test; installs redis-server and PostgreSQL where needed
+  cargo xtask test [arguments of cargo test]   run every test; installs the servers they start where needed
   cargo xtask fuzz [target] [--seconds N]      fuzz the decoders (all of them for 60 seconds each by default)
+  cargo xtask compose-test [--debug|--from-source]   bring docker-compose.yml up, replay through it, take it down
   cargo xtask help                             this text
 ";
 
@@ -21,6 +23,7 @@ enum Task {
     Help,
     Test(Vec<String>),
     Fuzz { target: Option<String>, seconds: u64 },
+    ComposeTest(compose::Programs),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         }
         Task::Test(arguments) => test::run(&arguments),
         Task::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
+        Task::ComposeTest(programs) => compose::run(programs),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -55,8 +59,20 @@ fn parse(arguments: Vec<String>) -> Result<Task, String> {
         None | Some("help" | "--help" | "-h") => Ok(Task::Help),
         Some("test") => Ok(Task::Test(arguments.collect())),
         Some("fuzz") => parse_fuzz(arguments),
+        Some("compose-test") => parse_compose_test(&arguments.collect::<Vec<_>>()),
         Some(other) => Err(format!("there is no task '{other}'")),
     }
+}
+
+fn parse_compose_test(arguments: &[String]) -> Result<Task, String> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let programs = match words[..] {
+        [] => compose::Programs::Copied { release: true },
+        ["--debug"] => compose::Programs::Copied { release: false },
+        ["--from-source"] => compose::Programs::Compiled,
+        _ => return Err("compose-test takes --debug or --from-source".to_owned()),
+    };
+    Ok(Task::ComposeTest(programs))
 }
 
 fn parse_fuzz(mut arguments: impl Iterator<Item = String>) -> Result<Task, String> {
@@ -111,6 +127,9 @@ mod tests {
             ("fuzz --seconds", Err("--seconds takes a whole number above zero".to_owned())),
             ("fuzz --seconds 0", Err("--seconds takes a whole number above zero".to_owned())),
             ("fuzz a b", Err("'b' is not an argument of fuzz".to_owned())),
+            ("compose-test", Ok(Task::ComposeTest(compose::Programs::Copied { release: true }))),
+            ("compose-test --from-source", Ok(Task::ComposeTest(compose::Programs::Compiled))),
+            ("compose-test x", Err("compose-test takes --debug or --from-source".to_owned())),
             ("deploy", Err("there is no task 'deploy'".to_owned())),
         ] {
             assert_eq!(parse(line.split_whitespace().map(str::to_owned).collect()), task, "{line}");

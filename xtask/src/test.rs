@@ -15,7 +15,7 @@ use crate::{cargo, code_of, install, root};
 
 /// Runs the tests and returns their exit code.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
-    install::servers()?;
+    install::programs()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // From here on a signal ends the tests and not this process, so that the server is stopped on drop.

@@ -28,7 +28,7 @@ impl Engines {
     /// Starts over local buses, or over the two servers given.
     pub(crate) async fn start(redis: Option<&[RedisServer; 2]>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let platform = Platform::new(config(folder.path(), redis));
+        let mut platform = Platform::new(config(folder.path(), redis));
         let marketdata = platform.listen(EngineName::Marketdata).await.expect("a free port");
         let vpin = platform.listen(EngineName::Vpin).await.expect("a free port");
         let connections = platform.connect(EngineName::Vpin).await.expect("vpin connects");

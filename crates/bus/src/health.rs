@@ -45,6 +45,15 @@ pub enum BusError {
 }
 
 impl BusError {
+    /// Whether the same may succeed later by itself: nobody answers yet, or the server still loads its data.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        let Self::Connect { source, .. } = self else { return false };
+        source.downcast_ref::<redis::RedisError>().is_some_and(|error| {
+            error.is_io_error() || error.is_timeout() || error.code() == Some("LOADING")
+        })
+    }
+
     pub(crate) fn connect(
         url: &RedisUrl,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -210,16 +210,45 @@ impl MeshPublisher {
         correlation_id: u128,
         body: Body,
     ) -> Result<MessageId, PublishError> {
+        let wait = if self.out_of_patience { Duration::ZERO } else { self.wait };
+        let result = self.hand_over(ts, priority, correlation_id, body, wait);
+        if !matches!(result, Err(PublishError::Message(_))) {
+            self.out_of_patience = result.is_err();
+        }
+        result
+    }
+
+    /// As [`Self::publish`], but never waits: for what the next message of its kind makes good. Whether it finds
+    /// room has no bearing on how long others are waited for.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn try_publish(
+        &mut self,
+        ts: UnixNanos,
+        priority: Priority,
+        correlation_id: u128,
+        body: Body,
+    ) -> Result<MessageId, PublishError> {
+        self.hand_over(ts, priority, correlation_id, body, Duration::ZERO)
+    }
+
+    fn hand_over(
+        &mut self,
+        ts: UnixNanos,
+        priority: Priority,
+        correlation_id: u128,
+        body: Body,
+        wait: Duration,
+    ) -> Result<MessageId, PublishError> {
         let id = MessageId { producer: self.producer, epoch: self.epoch, sequence: self.sequence + 1 };
         let message = Message { id, ts, correlation_id, priority, body };
         let mut bytes = Vec::new();
         message.encode(&mut bytes)?;
-        let wait = if self.out_of_patience { Duration::ZERO } else { self.wait };
         let result = match &self.outlet {
             Outlet::Local(local) => local.publish(message, wait),
             Outlet::Redis(outbox) => outbox.push(&message, bytes, wait),
         };
-        self.out_of_patience = result.is_err();
         match result {
             Ok(()) => {
                 self.sequence += 1;

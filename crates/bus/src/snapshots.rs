@@ -19,7 +19,10 @@ pub struct StarSnapshot {
     pub instrument: InstrumentId,
     /// The instrument's sequence number as of which it was taken.
     pub sequence: u64,
-    /// The star position as of which it was taken.
+    /// The hub's epoch, as [`crate::StarReader::epoch`] gives it: sequence numbers of different epochs have nothing to
+    /// do with each other.
+    pub epoch: u64,
+    /// The star position as of which it was taken, or confirmed: it contains what was published before.
     pub position: u64,
     /// Frames end to end.
     pub frames: Arc<[u8]>,
@@ -36,16 +39,23 @@ struct State {
 }
 
 impl Snapshots {
-    /// Keeps `snapshot` in place of the instrument's former one; false when a bound forbids it.
+    /// Keeps `snapshot` in place of the instrument's former one; false when a bound forbids it, and then the former
+    /// one, which is out of date, goes too.
     pub(crate) fn replace(&self, snapshot: StarSnapshot) -> bool {
         let mut state = self.state();
         let known = state.newest.contains_key(&snapshot.instrument);
         if snapshot.frames.len() > SNAPSHOT_MAX || !(known || state.newest.len() < INSTRUMENTS_MAX) {
+            state.newest.remove(&snapshot.instrument);
             return false;
         }
         state.unsent.insert(snapshot.instrument);
         state.newest.insert(snapshot.instrument, snapshot);
         true
+    }
+
+    /// Every snapshot is up to date as of `position`.
+    pub(crate) fn confirm(&self, position: u64) {
+        self.state().newest.values_mut().for_each(|snapshot| snapshot.position = position);
     }
 
     pub(crate) fn get(&self, instrument: InstrumentId) -> Option<StarSnapshot> {

@@ -195,12 +195,20 @@ impl StarPublisher {
     /// Keeps the state of an instrument, as frames, for readers that come late or lost some. `sequence` is the
     /// instrument's last sequence number that it contains.
     pub fn publish_snapshot(&mut self, instrument: InstrumentId, sequence: u64, frames: Vec<u8>) {
-        let snapshot =
-            StarSnapshot { instrument, sequence, position: self.position(), frames: frames.into() };
+        // Over Redis the pump adds the epoch.
+        let (epoch, position) = (0, self.position());
+        let snapshot = StarSnapshot { instrument, sequence, epoch, position, frames: frames.into() };
         if !self.snapshots.replace(snapshot) {
             tracing::warn!(instrument = instrument.0, "a snapshot over the bounds of the star was not kept");
         }
         self.bell.ring();
+    }
+
+    /// Says that every snapshot kept is up to date, also those of instruments of which nothing was published since
+    /// theirs was taken: a reader that lost frames of others learns that it lost none of these. Redis keeps
+    /// snapshots as they were sent.
+    pub fn confirm_snapshots(&self) {
+        self.snapshots.confirm(self.position());
     }
 
     /// Frames published so far: the position of the next one.

@@ -375,7 +375,7 @@ impl Feeder {
         if epoch < self.epoch.max(self.from_epoch) {
             return;
         }
-        snapshot.instrument = instrument;
+        (snapshot.instrument, snapshot.epoch) = (instrument, epoch);
         // Of an epoch whose frames have not come yet: `begin_epoch` will add where it begins.
         let start = self.epochs.start_of(epoch).unwrap_or(0);
         snapshot.position = snapshot.position.saturating_add(start);
@@ -403,7 +403,7 @@ fn decode_snapshot(value: &[u8]) -> Option<(u64, StarSnapshot)> {
     let (position, sequence) = (number(1), number(2));
     Some((
         number(0),
-        StarSnapshot { instrument: InstrumentId::NONE, sequence, position, frames: frames.into() },
+        StarSnapshot { instrument: InstrumentId::NONE, sequence, epoch: 0, position, frames: frames.into() },
     ))
 }
 

@@ -4,12 +4,12 @@ use nautilus_messages::EngineName;
 use nautilus_messages::frame::FrameRef;
 use nautilus_messages::mesh::{Body, Message, Priority};
 use nautilus_messages::record::Record;
-use nautilus_types::{Symbol, UnixNanos};
+use nautilus_types::{InstrumentId, Symbol, UnixNanos};
 
 /// When a step happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
-    /// The instant: a frame's receive time, a message's send time, or the clock for a command.
+    /// The instant: a frame's receive time, a message's send time, or the clock for anything else.
     pub now: UnixNanos,
     /// The step's number since the engine was created.
     pub index: u64,
@@ -20,11 +20,16 @@ pub struct Stamp {
 pub enum Input<'a, C> {
     /// Market data: from a feed for the hub, from the star for everyone else. A [`nautilus_messages::frame::Gap`]
     /// with cause `Overrun` says that the reader lost frames.
+    ///
+    /// Snapshots of the star come as frames, too, in the order of the star: one that is older than what was lost comes
+    /// before that gap, any other contains everything that was lost before it.
     Frame(FrameRef<'a>),
     /// From the mesh.
     Message(&'a Message),
     /// From the engine's own HTTP interface.
     Command(C),
+    /// The hub has restarted: its sequence numbers begin again, and what it said before does not go on.
+    HubRestarted,
 }
 
 /// A message to be sent; the shell adds producer, epoch, sequence and time.
@@ -56,6 +61,9 @@ pub struct Effects {
     pub mesh: Vec<Outgoing>,
     /// Rows for the store.
     pub records: Vec<Record>,
+    /// Instruments whose newest star snapshot the engine asks for. Each gets the next one that is newer than what it
+    /// got before; when that does not help, the engine asks again.
+    pub snapshots: Vec<InstrumentId>,
     /// Set when a command was refused.
     pub refusal: Option<Refusal>,
 }
@@ -77,6 +85,14 @@ impl Effects {
         self.mesh.push(Outgoing { priority: request.priority, correlation_id: request.id.as_u128(), body });
     }
 
+    /// Asks for the newest star snapshot of an instrument.
+    pub fn want_snapshot(&mut self, instrument: InstrumentId) {
+        // Whoever asks does so frame after frame.
+        if self.snapshots.last() != Some(&instrument) {
+            self.snapshots.push(instrument);
+        }
+    }
+
     /// Refuses the command at hand.
     pub fn refuse(&mut self, code: &'static str, detail: impl Into<String>) {
         self.refusal = Some(Refusal { code, detail: detail.into() });
@@ -87,6 +103,7 @@ impl Effects {
         self.star.clear();
         self.mesh.clear();
         self.records.clear();
+        self.snapshots.clear();
         self.refusal = None;
     }
 }

@@ -59,5 +59,6 @@ fn hand_over(batch: &mut Effects, all: &mut Effects) {
     all.star.append(&mut batch.star);
     all.mesh.append(&mut batch.mesh);
     all.records.append(&mut batch.records);
+    all.snapshots.append(&mut batch.snapshots);
     batch.clear();
 }

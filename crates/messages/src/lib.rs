@@ -7,6 +7,8 @@ pub mod frame;
 pub mod mesh;
 pub mod record;
 
+mod bar_spec;
 mod engine_name;
 
+pub use bar_spec::{BarSpec, BarSpecError};
 pub use engine_name::EngineName;

@@ -2,8 +2,8 @@
 
 use nautilus_messages::EngineName;
 use nautilus_messages::mesh::{
-    Body, Classification, ENVELOPE_LEN, Message, MessageError, MessageId, MessageType, PAYLOAD_MAX, Priority,
-    ToxicityAlert, ToxicityLevel, VpinRequest, VpinResponse, VpinUpdate,
+    Body, Classification, ENVELOPE_LEN, EngineHealth, Message, MessageError, MessageId, MessageType,
+    PAYLOAD_MAX, Priority, ToxicityAlert, ToxicityLevel, VpinRequest, VpinResponse, VpinUpdate,
 };
 use nautilus_types::UnixNanos;
 use proptest::prelude::*;
@@ -29,7 +29,7 @@ fn message(body: Body) -> Message {
     }
 }
 
-fn one_of_each() -> [Message; 4] {
+fn one_of_each() -> [Message; 5] {
     let alert = ToxicityAlert {
         instrument: "ESH4".parse().unwrap(),
         classification: Classification::Aggressor,
@@ -45,6 +45,14 @@ fn one_of_each() -> [Message; 4] {
         message(Body::ToxicityAlert(alert)),
         message(Body::VpinRequest(VpinRequest { instrument })),
         message(Body::VpinResponse(VpinResponse { instrument, latest: Some(update()) })),
+        message(Body::EngineHealth(EngineHealth {
+            engine: EngineName::Websocket,
+            uptime_ms: 60_000,
+            steps: 300,
+            star_read: 5,
+            star_missed: 0,
+            mesh_handled: 1,
+        })),
     ]
 }
 
@@ -71,6 +79,7 @@ fn every_type_has_its_golden_bytes() {
         ),
         format!("4e4d0103 0300 0100 05000000 {TAIL} 0445534834"),
         format!("4e4d0103 0400 0100 21000000 {TAIL} 0445534834 01 {update}"),
+        format!("4e4d0103 0500 0100 09000000 {TAIL} 02 e0d403 ac02 05 00 01"),
     ];
     for ((message, golden), kind) in one_of_each().iter().zip(golden).zip(MessageType::ALL) {
         let bytes = encoded(message);
@@ -117,7 +126,7 @@ fn what_this_build_does_not_know_is_refused_with_the_reason() {
         (8, &[28], MessageError::Truncated { needed: 92, have: 91 }),
         (8, &[26], MessageError::LeftOver(1)),
         (12, &[0, 0], MessageError::Producer(0)),
-        (12, &[3, 0], MessageError::Producer(3)),
+        (12, &[4, 0], MessageError::Producer(4)),
         // An empty symbol, one with a character that is not allowed, one that is no UTF-8, an unknown
         // classification and an option that is neither there nor absent.
         (64, &[0], payload()),
@@ -185,7 +194,10 @@ fn routing_names_every_consumer_once() {
             assert_eq!(kind.consumers().iter().filter(|name| **name == engine).count(), 1);
         }
     }
-    assert_eq!(MessageType::consumed_by(EngineName::Vpin).collect::<Vec<_>>(), [MessageType::VpinRequest]);
+    let consumed = |engine| MessageType::consumed_by(engine).collect::<Vec<_>>();
+    assert_eq!(consumed(EngineName::Vpin), [MessageType::VpinRequest]);
+    let streamed = [MessageType::VpinUpdate, MessageType::ToxicityAlert, MessageType::EngineHealth];
+    assert_eq!(consumed(EngineName::Websocket), streamed);
 }
 
 fn finite() -> impl Strategy<Value = f64> {
@@ -234,6 +246,19 @@ fn bodies() -> impl Strategy<Value = Body> {
                 latest: known.then_some(update),
             })
         }),
+        (any::<[u64; 5]>(), 0..EngineName::ALL.len()).prop_map(|([a, b, c, d, e], engine)| {
+            let engine = EngineName::ALL[engine];
+            let (uptime_ms, steps, star_read) = (a, b, c);
+            let (star_missed, mesh_handled) = (d, e);
+            Body::EngineHealth(EngineHealth {
+                engine,
+                uptime_ms,
+                steps,
+                star_read,
+                star_missed,
+                mesh_handled,
+            })
+        }),
     ]
 }
 
@@ -263,7 +288,7 @@ proptest! {
 
     #[test]
     fn no_damaged_message_panics_and_what_is_read_can_be_sent(
-        which in 0_usize..4, damage in proptest::collection::vec((0_usize..200, any::<u8>()), 1..6), cut in 0_usize..200,
+        which in 0_usize..5, damage in proptest::collection::vec((0_usize..200, any::<u8>()), 1..6), cut in 0_usize..200,
     ) {
         let mut bytes = encoded(&one_of_each()[which]);
         for (at, value) in damage {

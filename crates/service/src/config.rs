@@ -12,6 +12,8 @@ use nautilus_messages::EngineName;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::access::Access;
+
 /// Prefix of the environment variables that override settings.
 pub const ENV_PREFIX: &str = "NAUTILUS__";
 /// Names the configuration file when no `--config` is given.
@@ -21,6 +23,8 @@ pub const EXIT_USAGE: u8 = 64;
 
 /// Frames in a star's ring, at most: 2 GiB.
 const STAR_MAX: usize = 1 << 24;
+/// Connections per listener, at most.
+const CONNECTIONS_MAX: usize = 1 << 20;
 /// Messages that wait per queue of the mesh, at most.
 const MESH_MAX: usize = 1 << 20;
 
@@ -32,6 +36,8 @@ pub struct Config {
     pub log: Log,
     /// HTTP limits.
     pub http: Http,
+    /// Keys and certificates.
+    pub access: Access,
     /// The two buses.
     pub bus: Bus,
     /// The database.
@@ -69,6 +75,10 @@ pub struct Http {
     pub body_limit_bytes: usize,
     /// A request that takes longer is answered 504.
     pub timeout_ms: u64,
+    /// How long a client may take for the head of a request, and sit idle between two.
+    pub head_timeout_ms: u64,
+    /// Connections at the same time, WebSockets included; further ones are answered 503.
+    pub connections_max: usize,
     /// How long a stop waits for requests under way and for queues to empty.
     pub drain_timeout_ms: u64,
 }
@@ -188,12 +198,16 @@ impl Serialize for ServiceName {
 #[serde(try_from = "BTreeMap<String, Service>")]
 pub struct Services(BTreeMap<ServiceName, Service>);
 
-/// Where a service listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a service listens, and where others find it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
-    /// A loopback address and a port; port 0 takes any free one.
-    pub listen: SocketAddr,
+    /// An address and a port; port 0 takes any free one. Without it the service's own port on loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// `http://host:port` where that is not the address it listens on: in a container, or behind a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// Read by text, so that a mistake is reported with the service's name in its key.
@@ -217,7 +231,26 @@ impl Services {
     #[must_use]
     pub fn listen(&self, name: impl Into<ServiceName>) -> SocketAddr {
         let name = name.into();
-        self.0.get(&name).map_or_else(|| loopback(name), |service| service.listen)
+        self.0.get(&name).and_then(|service| service.listen).unwrap_or_else(|| loopback(name))
+    }
+
+    /// Says where a service listens.
+    pub fn set_listen(&mut self, name: impl Into<ServiceName>, listen: SocketAddr) {
+        self.0.entry(name.into()).or_insert(Service { listen: None, url: None }).listen = Some(listen);
+    }
+
+    /// Where other services reach a service, as a URL without a path.
+    #[must_use]
+    pub fn url(&self, name: impl Into<ServiceName>) -> String {
+        let name = name.into();
+        if let Some(url) = self.0.get(&name).and_then(|service| service.url.as_deref()) {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let mut address = self.listen(name);
+        if address.ip().is_unspecified() {
+            address.set_ip(loopback(name).ip());
+        }
+        format!("http://{address}")
     }
 }
 
@@ -227,7 +260,8 @@ fn loopback(name: ServiceName) -> SocketAddr {
 
 impl Default for Services {
     fn default() -> Self {
-        Self(ServiceName::all().map(|name| (name, Service { listen: loopback(name) })).collect())
+        let service = |name| Service { listen: Some(loopback(name)), url: None };
+        Self(ServiceName::all().map(|name| (name, service(name))).collect())
     }
 }
 
@@ -239,7 +273,13 @@ impl Default for Log {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { body_limit_bytes: 64 * 1024, timeout_ms: 10_000, drain_timeout_ms: 10_000 }
+        Self {
+            body_limit_bytes: 64 * 1024,
+            timeout_ms: 10_000,
+            head_timeout_ms: 10_000,
+            connections_max: 4_096,
+            drain_timeout_ms: 10_000,
+        }
     }
 }
 
@@ -351,18 +391,22 @@ impl Config {
         Ok(())
     }
 
+    /// Whether services ask for keys. One that others can reach asks its neighbours on loopback in its callers' names,
+    /// so then all of them do.
+    #[must_use]
+    pub fn asks_for_keys(&self) -> bool {
+        let exposed = |name| !self.services.listen(name).ip().is_loopback();
+        self.access.required || self.access.behind_proxy || ServiceName::all().any(exposed)
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let refuse = |key: &str, message: &str| {
             Err(ConfigError::Setting { key: key.to_owned(), message: message.to_owned() })
         };
-        for name in ServiceName::all() {
-            if !self.services.listen(name).ip().is_loopback() {
-                let key = format!("services.{name}.listen");
-                return refuse(
-                    &key,
-                    "only loopback addresses are allowed, since there are no access keys yet",
-                );
-            }
+        self.access.check()?;
+        let plain = |url: &str| url.strip_prefix("http://").is_some_and(|h| h.contains(':') && !h.contains('/'));
+        if let Some(name) = ServiceName::all().find(|name| !plain(&self.services.url(*name))) {
+            return refuse(&format!("services.{name}.url"), "it must be of the form http://host:port");
         }
         let Bus { market_data, engine_logic } = &self.bus;
         if !market_data.capacity.is_power_of_two() || !(1024..=STAR_MAX).contains(&market_data.capacity) {
@@ -377,8 +421,11 @@ impl Config {
                 "stream_limit must be at least 1: a stream of no entries loses every message",
             );
         }
-        if self.http.timeout_ms == 0 || self.http.drain_timeout_ms == 0 {
+        if self.http.timeout_ms == 0 || self.http.drain_timeout_ms == 0 || self.http.head_timeout_ms == 0 {
             return refuse("http", "timeouts must be at least 1 ms");
+        }
+        if !(1..=CONNECTIONS_MAX).contains(&self.http.connections_max) {
+            return refuse("http.connections_max", "it must be from 1 to 1048576");
         }
         Ok(())
     }
@@ -474,8 +521,10 @@ mod tests {
         assert!(refused("[store]\nurl = 5").starts_with("setting store.url: invalid type"));
         assert!(refused("[bus.market_data]\ntransport = 'kafka'").contains("bus.market_data.transport"));
         assert!(
-            refused("[services.vpin]\nlisten = '0.0.0.0:1'").contains("services.vpin.listen: only loopback")
+            refused("[access.tls]\nkey = 'key.pem'").starts_with("setting access.tls: certificate and key")
         );
+        assert!(refused("[access]\nrequests_per_minute = 0").contains("at least 1"));
+        assert!(refused("[http]\nconnections_max = 0").contains("http.connections_max"));
         assert!(refused("[services.nope]\nlisten = '127.0.0.1:1'").contains("unknown service `nope`"));
         assert!(refused("[services.vpin]\nlisten = 'here'").starts_with("setting services.vpin.listen"));
         for (bus, mistake, reason) in [
@@ -488,6 +537,22 @@ mod tests {
             assert!(refused(&format!("[bus.{bus}]\n{mistake}")).contains(reason), "{mistake}");
         }
         assert!(!refused("[store]\nurl = 5").contains('\n'));
+    }
+
+    #[test]
+    fn services_are_found_where_they_listen_unless_a_url_is_given() {
+        for (toml, url) in [
+            ("", "http://127.0.0.1:10000"),
+            ("[services.vpin]\nlisten = '127.0.0.1:7'", "http://127.0.0.1:7"),
+            ("[services.vpin]\nurl = 'http://vpin:10000/'", "http://vpin:10000"),
+        ] {
+            let config = Config::from_table(toml.parse().unwrap()).unwrap();
+            assert_eq!(config.services.url(EngineName::Vpin), url);
+        }
+        for url in ["vpin:10000", "http://vpin", "http://vpin:1/path", "https://vpin:1"] {
+            let reason = refused(&format!("[services.vpin]\nurl = '{url}'"));
+            assert!(reason.starts_with("setting services.vpin.url: it must be of the form"), "{reason}");
+        }
     }
 
     #[test]

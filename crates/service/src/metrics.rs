@@ -119,7 +119,54 @@ pub fn install() -> Exporter {
         .clone()
 }
 
+/// Samples of one or more histograms by bucket, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Distribution([u64; LATENCY_BOUNDS.len() + 1]);
+
+impl Distribution {
+    /// How many samples there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// What PromQL's `histogram_quantile` answers: straight lines within a bucket, and the highest bound for what lies
+    /// beyond it. Nothing where there are no samples.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let total = self.count();
+        if total == 0 {
+            return None;
+        }
+        let rank = share * total as f64;
+        let (mut below, mut lower) = (0, 0.0);
+        for (bound, count) in LATENCY_BOUNDS.into_iter().zip(self.0) {
+            if count > 0 && (below + count) as f64 >= rank {
+                return Some(lower + (bound - lower) * (rank - below as f64).max(0.0) / count as f64);
+            }
+            (below, lower) = (below + count, bound);
+        }
+        Some(lower)
+    }
+}
+
 impl Exporter {
+    /// One service's samples of a histogram, all its series together except those whose labels are not `wanted`.
+    #[must_use]
+    pub fn distribution(&self, name: &str, service: &str, wanted: impl Fn(&str) -> bool) -> Distribution {
+        let own = format!("service=\"{service}\"");
+        let families = self.histograms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sum = Distribution([0; LATENCY_BOUNDS.len() + 1]);
+        let series = families.get(name).into_iter().flatten();
+        for (_, buckets) in series.filter(|(labels, _)| labels.contains(&own) && wanted(labels)) {
+            for (sum, count) in sum.0.iter_mut().zip(&buckets.counts) {
+                *sum += count.load(Relaxed);
+            }
+        }
+        sum
+    }
+
     /// One service's metrics as Prometheus text: every series labelled with it.
     #[must_use]
     pub fn render(&self, service: &str) -> String {
@@ -193,5 +240,21 @@ mod tests {
         assert!(text.contains("test_seconds_bucket{service=\"one\",le=\"0.000002\"} 3"), "{text}");
         assert!(text.contains("test_seconds_bucket{service=\"one\",le=\"10\"} 4"), "{text}");
         assert!(text.contains("test_seconds_count{service=\"one\"} 5"), "{text}");
+        let one = exporter.distribution("test_seconds", "one", |_| true);
+        assert_eq!((one.count(), one.quantile(0.9)), (5, Some(10.0)), "beyond the highest bound");
+        assert_eq!(exporter.distribution("test_seconds", "one", |labels| labels.contains("two")).count(), 0);
+        assert_eq!(exporter.distribution("test_seconds", "two", |_| true).quantile(0.5), None);
+    }
+
+    #[test]
+    fn quantiles_are_those_of_promql() {
+        // histogram_quantile over le 0.1: 10, 0.2: 30, 0.5: 40, of which the last bucket is beyond every bound.
+        let mut counts = [0; LATENCY_BOUNDS.len() + 1];
+        (counts[15], counts[16], counts[17]) = (10, 20, 10);
+        let distribution = Distribution(counts);
+        for (share, seconds) in [(0.25, 0.1), (0.5, 0.15), (0.75, 0.2), (0.9, 0.38), (1.0, 0.5)] {
+            let found = distribution.quantile(share).unwrap();
+            assert!((found - seconds).abs() < 1e-12, "{share}: {found} is not {seconds}");
+        }
     }
 }

@@ -3,8 +3,10 @@
 //! In one process with local buses all services share them; with Redis every service has connections of its own, as
 //! if it ran alone.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nautilus_bus::{BusError, Mesh, MeshLimits, RedisMesh, RedisStar, Star};
 use nautilus_messages::EngineName;
@@ -12,9 +14,14 @@ use nautilus_store::{Store, StoreConfig, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::access::Door;
 use crate::config::{Config, ConfigError, EngineLogicBus, MarketDataBus, ServiceName, Transport};
 use crate::metrics::Exporter;
 use crate::shell::wall_clock;
+
+/// The pauses between two attempts to reach a Redis that is waited for.
+const WAIT_FIRST: Duration = Duration::from_millis(50);
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Why a service did not start. One sentence each.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +48,9 @@ pub enum StartError {
     /// A file is not usable.
     #[error("{0}")]
     File(String),
+    /// Something else that the platform needs is not there.
+    #[error("{0}")]
+    Unavailable(String),
     /// The system refused a thread or a socket option.
     #[error("the system refused a resource: {0}")]
     System(#[from] std::io::Error),
@@ -53,7 +63,7 @@ impl StartError {
         match self {
             Self::Config(_) => crate::config::EXIT_USAGE,
             Self::File(_) => 66,
-            Self::Listen { .. } | Self::Bus(_) | Self::Store(_) | Self::System(_) => 69,
+            Self::Listen { .. } | Self::Bus(_) | Self::Store(_) | Self::Unavailable(_) | Self::System(_) => 69,
         }
     }
 }
@@ -67,6 +77,7 @@ pub struct Platform {
     exporter: Exporter,
     failed: watch::Sender<bool>,
     from_epoch: u64,
+    patient: bool,
 }
 
 /// What one service is connected to.
@@ -130,14 +141,26 @@ impl Platform {
         let local_mesh = (bus.engine_logic.transport == Transport::Local)
             .then(|| Mesh::local(mesh_limits(&bus.engine_logic), label));
         let (failed, _) = watch::channel(false);
-        Self { config: Arc::new(config), local_star, local_mesh, exporter, failed, from_epoch: 0 }
+        Self { config: Arc::new(config), local_star, local_mesh, exporter, failed, from_epoch: 0, patient: false }
     }
 
     /// The platform has its own hub: what former ones left in the Redis star is passed over, so that a run does not
     /// depend on the runs before it.
     #[must_use]
     pub fn with_own_hub(self) -> Self {
-        Self { from_epoch: wall_clock().0, ..self }
+        self.with_hubs_since(wall_clock().0)
+    }
+
+    /// Passes over what hubs left in the Redis star that started before `epoch`, in nanoseconds since 1970.
+    #[must_use]
+    pub fn with_hubs_since(self, epoch: u64) -> Self {
+        Self { from_epoch: epoch, ..self }
+    }
+
+    /// Waits for a Redis that does not answer yet instead of giving up.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { patient: true, ..self }
     }
 
     /// The effective configuration.
@@ -152,22 +175,40 @@ impl Platform {
         self.failed.subscribe()
     }
 
-    /// Takes a service's port, before anything is built.
+    /// Takes a service's port, before anything is built. Where the port was left open the configuration names the
+    /// one it became from here on, so that the services of one process find each other.
     ///
     /// # Errors
-    /// When the port is taken or forbidden.
-    pub async fn listen(&self, service: impl Into<ServiceName>) -> Result<TcpListener, StartError> {
+    /// When the port is taken or forbidden, or others could reach it without TLS or a proxy, and a key.
+    pub async fn listen(&mut self, service: impl Into<ServiceName>) -> Result<TcpListener, StartError> {
         let service = service.into();
         let address = self.config.services.listen(service);
-        TcpListener::bind(address).await.map_err(|cause| StartError::Listen { service, address, cause })
+        Door::check(&self.config, service, address)?;
+        let refused = |cause| StartError::Listen { service, address, cause };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        Arc::make_mut(&mut self.config).services.set_listen(service, listener.local_addr()?);
+        Ok(listener)
     }
 
     /// Connects one service. A PostgreSQL that is away is no error: the service starts, says so in its readiness
     /// and connects when it comes.
     ///
     /// # Errors
-    /// When an address is malformed, Redis does not answer or the SQLite file cannot be used.
+    /// When an address is malformed, Redis does not answer or the SQLite file cannot be used. Where the platform is
+    /// patient a Redis that may yet come is waited for.
     pub async fn connect(&self, service: EngineName) -> Result<Connections, StartError> {
+        let mut wait = Wait::default();
+        loop {
+            match self.try_connect(service).await {
+                Err(StartError::Bus(error)) if self.patient && error.may_pass() => {
+                    wait.once_more(service, &error).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_connect(&self, service: EngineName) -> Result<Connections, StartError> {
         let label = service.as_str();
         let (market_data, engine_logic) = (&self.config.bus.market_data, &self.config.bus.engine_logic);
         let star = match &self.local_star {
@@ -193,6 +234,28 @@ impl Platform {
             epoch: wall_clock().0,
             failed: self.failed.clone(),
         })
+    }
+}
+
+/// Pauses that double, so that a server that comes up is not stormed, and differ between processes.
+struct Wait {
+    next: Duration,
+}
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self { next: WAIT_FIRST }
+    }
+}
+
+impl Wait {
+    async fn once_more(&mut self, service: EngineName, error: &BusError) {
+        tracing::warn!(%service, "waiting: {error}");
+        // Between half of it and all of it; hashers are seeded at random.
+        let share = RandomState::new().hash_one(service) % 512;
+        let pause = self.next.mul_f64((512.0 + share as f64) / 1024.0);
+        self.next = (self.next * 2).min(WAIT_MAX);
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -1,27 +1,26 @@
 //! From a listener and an engine to a running service, and back down in good order.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use clap::Parser;
 use nautilus_engine::Engine;
-use nautilus_messages::EngineName;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::config::{Config, ServiceName, Transport};
+use crate::access::Door;
+use crate::config::ServiceName;
 use crate::http::{Chassis, router};
+use crate::listener::{Reception, StopSignal, serve};
 use crate::platform::{Base, Connections, Platform, StartError};
 use crate::shell::EngineHandle;
-use crate::telemetry;
 
-type StopEngine = Box<dyn FnOnce(Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+type Stopping = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+type StopEngine = Box<dyn FnOnce(Duration) -> Stopping + Send>;
 
 /// A service that is up.
 pub struct Running {
@@ -29,10 +28,12 @@ pub struct Running {
     pub service: ServiceName,
     /// Where it listens.
     pub address: SocketAddr,
+    secure: bool,
     chassis: Arc<Chassis>,
     drain_timeout: Duration,
     shut: watch::Sender<bool>,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
+    stop_feeds: Option<Stopping>,
     stop_engine: Option<StopEngine>,
 }
 
@@ -46,7 +47,7 @@ impl Running {
     /// Serves an engine's own routes together with the shared ones.
     ///
     /// # Errors
-    /// When the listener has no address.
+    /// When the listener has no address, or one that may not be served as things are.
     pub fn start<E: Engine>(
         connections: Connections,
         listener: TcpListener,
@@ -70,7 +71,7 @@ impl Running {
     /// Serves routes of a service that has no engine, together with the shared ones.
     ///
     /// # Errors
-    /// When the listener has no address.
+    /// When the listener has no address, or one that may not be served as things are.
     pub fn without_engine(
         base: Base,
         listener: TcpListener,
@@ -87,30 +88,48 @@ impl Running {
         api: OpenApiRouter,
     ) -> Result<Self, StartError> {
         let address = listener.local_addr()?;
+        let Base { service, config, .. } = chassis.base().clone();
+        let Door { ring, tls } = Door::open(&config, service, address)?;
+        let (shut, stop) = watch::channel(false);
+        let stop = StopSignal(stop);
+        if let Some(ring) = ring {
+            tokio::spawn(until_stop(Arc::clone(&ring).follow(), stop.clone()));
+            let _ = chassis.keys.set(ring);
+        }
+        let (secure, keys) = (tls.is_some(), chassis.keys.get().is_some());
         let app = router(&chassis, about, api);
-        let (shut, mut shutting) = watch::channel(false);
-        let server = axum::serve(listener, app).with_graceful_shutdown(async move {
-            // An error means that the sender is gone: then it is time to go as well.
-            let _ = shutting.wait_for(|shut| *shut).await;
-        });
-        let server = tokio::spawn(server.into_future());
-        let Base { service, config, .. } = chassis.base();
+        let reception = Reception {
+            service,
+            tls,
+            connections_max: config.http.connections_max,
+            head_timeout: Duration::from_millis(config.http.head_timeout_ms),
+        };
+        let server = tokio::spawn(serve(listener, app, reception, stop));
         let drain_timeout = Duration::from_millis(config.http.drain_timeout_ms);
-        tracing::info!(%service, %address, "listening");
-        Ok(Self { service: *service, address, drain_timeout, chassis, shut, server, stop_engine: None })
+        tracing::info!(%service, %address, tls = secure, keys, "listening");
+        Ok(Self { service, address, secure, drain_timeout, chassis, shut, server, stop_feeds: None, stop_engine: None })
+    }
+
+    /// Ends these feeds before anything else when the service stops.
+    #[must_use]
+    pub fn with_feeds(self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { stop_feeds: Some(Box::pin(stop)), ..self }
     }
 
     /// The service's address as a URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.address)
     }
 
-    /// Stops in order: not ready, no new requests, the engine finishes its queue, the mesh and the store
+    /// Stops in order: not ready, no feeds, no new requests, the engine finishes its queue, the mesh and the store
     /// acknowledge. Each part has at most the configured time.
     pub async fn stop(self) {
         let timeout = self.drain_timeout;
         self.chassis.draining.store(true, Relaxed);
+        if let Some(stop_feeds) = self.stop_feeds {
+            stop_feeds.await;
+        }
         self.shut.send_replace(true);
         let mut server = self.server;
         if tokio::time::timeout(timeout, &mut server).await.is_err() {
@@ -124,53 +143,10 @@ impl Running {
     }
 }
 
-/// Command line of a service that runs alone.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// Configuration file; `NAUTILUS_CONFIG` and ./nautilus.toml are tried next.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-/// The `main` of a service that runs as a process of its own.
-pub fn run_alone<F>(service: EngineName, start: impl FnOnce(Connections, TcpListener) -> F) -> ExitCode
-where
-    F: Future<Output = Result<Running, StartError>>,
-{
-    let arguments = Arguments::parse();
-    let outcome = Config::load(arguments.config.as_deref()).map_err(StartError::from).and_then(|config| {
-        telemetry::install(&config.log)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(async {
-            warn_of_local_buses(&config);
-            let platform = Platform::new(config);
-            let listener = platform.listen(service).await?;
-            let running = start(platform.connect(service).await?, listener).await?;
-            let failed = until_stopped(&platform, &mut Interrupts::catch()?).await;
-            running.stop().await;
-            Ok(failed)
-        })
-    });
-    match outcome {
-        Ok(false) => ExitCode::SUCCESS,
-        Ok(true) => ExitCode::from(70),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
-}
-
-/// A service by itself on a local bus works, and talks to nobody.
-fn warn_of_local_buses(config: &Config) {
-    for (key, transport) in [
-        ("market_data", config.bus.market_data.transport),
-        ("engine_logic", config.bus.engine_logic.transport),
-    ] {
-        if transport == Transport::Local {
-            tracing::warn!("bus.{key}.transport is local: no other process is reached; set it to redis");
-        }
+async fn until_stop(work: impl Future<Output = ()>, mut stop: StopSignal) {
+    tokio::select! {
+        () = work => {}
+        () = stop.wait() => {}
     }
 }
 
@@ -192,7 +168,7 @@ pub fn end_at_next_interrupt() {
     let Ok(mut interrupts) = Interrupts::catch() else { return };
     tokio::spawn(async move {
         interrupts.next().await;
-        eprintln!("stopped at once; what was still queued is lost");
+        let _ = writeln!(std::io::stderr(), "stopped at once; what was still queued is lost");
         std::process::exit(130);
     });
 }

@@ -4,6 +4,7 @@
 //! Readers never wait for the thread and it never waits for them. What an engine means is none of its business.
 
 mod hub;
+mod pulse;
 mod resync;
 mod run_loop;
 
@@ -16,7 +17,7 @@ use nautilus_bus::{Doorbell, MeshConsumer, MeshPublisher, StarPublisher, StarRea
 use nautilus_engine::{Engine, Refusal};
 use nautilus_messages::EngineName;
 use nautilus_store::Store;
-use nautilus_types::UnixNanos;
+use nautilus_types::{Symbol, UnixNanos};
 use tokio::sync::{oneshot, watch};
 
 use crate::platform::Connections;
@@ -31,6 +32,8 @@ use run_loop::RunLoop;
 const REQUESTS_MAX: usize = 256;
 
 type Inspection<E> = Box<dyn FnOnce(&E) + Send>;
+/// Takes what an engine publishes, on the engine's thread: it must be quick and must not block.
+type Sink<E> = Box<dyn FnMut(Symbol, <E as Engine>::View) + Send>;
 type CommandReply = oneshot::Sender<Result<(), Refusal>>;
 
 enum Request<E: Engine> {
@@ -222,6 +225,7 @@ pub struct Shell<E: Engine> {
     engine: E,
     star: Option<StarReader>,
     hub: Option<Hub<E>>,
+    sink: Option<Sink<E>>,
     mesh: Option<MeshConsumer>,
     publisher: MeshPublisher,
     store: Store,
@@ -244,6 +248,7 @@ impl<E: Engine> Shell<E> {
             engine,
             star: None,
             hub: None,
+            sink: None,
             mesh,
             publisher: connections.mesh.publisher(E::NAME, connections.epoch),
             store: connections.store.clone(),
@@ -257,6 +262,14 @@ impl<E: Engine> Shell<E> {
     #[must_use]
     pub fn follow_star(mut self, connections: &Connections) -> Self {
         self.star = Some(connections.star.reader());
+        self
+    }
+
+    /// Hands what the engine publishes to `sink` instead of keeping it as [`Views`]. The sink runs on the engine's
+    /// thread: it must be quick and must not block.
+    #[must_use]
+    pub fn publish_to(mut self, sink: impl FnMut(Symbol, E::View) + Send + 'static) -> Self {
+        self.sink = Some(Box::new(sink));
         self
     }
 

@@ -16,6 +16,8 @@ pub fn install(log: &Log) -> Result<(), ConfigError> {
         message: format!("'{}' is not a log filter ({error}); use for example info", log.level),
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that nobody reads any more is no reason to panic, which is what its complaint would do.
+    let builder = builder.log_internal_errors(false);
     // A second installation in one process (tests) fails harmlessly.
     let _ = match log.format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -43,7 +43,7 @@ impl Engine for Toy {
             Input::Frame(FrameRef::Trade(_)) => self.trades += 1,
             Input::Frame(FrameRef::Gap(gap)) => self.lost += gap.lost(),
             Input::Frame(FrameRef::LevelChange(change)) => self.level = change.quantity_nanos.get(),
-            Input::Frame(_) => {}
+            Input::Frame(_) | Input::HubRestarted => {}
             Input::Message(message) => {
                 self.requests += 1;
                 out.answer(message, Body::VpinResponse(VpinResponse { instrument: symbol(), latest: None }));

@@ -20,9 +20,19 @@ impl ServiceProcess {
     /// When it ends before it listens; what it said is in the message.
     #[must_use]
     pub fn start(binary: &str, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(binary, &[], settings)
+    }
+
+    /// The same with arguments.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_with(binary: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(binary);
         command
+            .args(arguments)
             .current_dir(folder.path())
             .env("NAUTILUS__LOG__FORMAT", "json")
             .envs(settings.iter().copied());
@@ -46,6 +56,15 @@ impl ServiceProcess {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Kills it as a crash would (SIGKILL).
+    ///
+    /// # Panics
+    /// When the process cannot be waited for.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().expect("a killed child can be waited for");
     }
 
     /// Interrupts it as Ctrl-C does and returns its exit status, `None` when a signal ended it.

@@ -50,7 +50,7 @@ impl Api {
         let unknown = || {
             Problem::not_found(
                 "unknown_replay",
-                format!("there is no replay {id}; GET /v1/replays lists all"),
+                format!("there is no replay {id} since this service started; GET /v1/replays lists all"),
             )
         };
         self.feeds.job(id).ok_or_else(unknown)
@@ -58,7 +58,9 @@ impl Api {
 }
 
 /// Every instrument, by symbol.
-#[utoipa::path(get, path = "/v1/instruments", tag = "marketdata", params(InstrumentsQuery), responses(
+#[utoipa::path(get, path = "/v1/instruments", tag = "marketdata",
+    security(("api_key" = ["read"])),
+    params(InstrumentsQuery), responses(
     (status = 200, body = InstrumentsPage<InstrumentAnswer>), (status = 400, body = Problem),
 ))]
 async fn instruments(
@@ -70,6 +72,7 @@ async fn instruments(
 
 /// An instrument's order book.
 #[utoipa::path(get, path = "/v1/books/{instrument}", tag = "marketdata",
+    security(("api_key" = ["read"])),
     params(("instrument" = String, Path, example = "ESH4"), BookQuery), responses(
     (status = 200, body = BookAnswer), (status = 400, body = Problem), (status = 404, body = Problem),
 ))]
@@ -85,6 +88,7 @@ async fn book(
 
 /// An instrument's recent trades; the newest 4,096 are kept.
 #[utoipa::path(get, path = "/v1/trades/{instrument}", tag = "marketdata",
+    security(("api_key" = ["read"])),
     params(("instrument" = String, Path, example = "ESH4"), TradesQuery), responses(
     (status = 200, body = TradesAnswer), (status = 400, body = Problem), (status = 404, body = Problem),
 ))]
@@ -101,6 +105,7 @@ async fn trades(
 /// An instrument's bars: the newest from memory, or a range from the database, where those of a minute and longer and
 /// all bars by trades, volume and notional are kept.
 #[utoipa::path(get, path = "/v1/bars/{instrument}", tag = "marketdata",
+    security(("api_key" = ["read"])),
     params(("instrument" = String, Path, example = "ESH4"), BarsQuery), responses(
     (status = 200, body = BarsAnswer), (status = 400, body = Problem), (status = 404, body = Problem),
     (status = 503, body = Problem),
@@ -131,6 +136,7 @@ async fn bars(
 
 /// Changes which bars are built for an instrument. Intervals that stay keep their past. Until the next start.
 #[utoipa::path(put, path = "/v1/bars/{instrument}", tag = "marketdata",
+    security(("api_key" = ["operate"])),
     params(("instrument" = String, Path, example = "ESH4")), request_body = BarsRequest, responses(
     (status = 200, body = BarsRequest), (status = 400, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem),
@@ -174,6 +180,7 @@ fn store_problem(error: nautilus_store::StoreError) -> Problem {
 
 /// The newest trading day's statistics.
 #[utoipa::path(get, path = "/v1/stats/{instrument}", tag = "marketdata",
+    security(("api_key" = ["read"])),
     params(("instrument" = String, Path, example = "ESH4")), responses(
     (status = 200, body = StatsAnswer), (status = 404, body = Problem),
 ))]
@@ -185,7 +192,9 @@ async fn stats(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<
 }
 
 /// Replays that run or ran, oldest first; the newest 64 are remembered.
-#[utoipa::path(get, path = "/v1/replays", tag = "replays", responses((status = 200, body = Vec<FeedAnswer>)))]
+#[utoipa::path(get, path = "/v1/replays", tag = "replays",
+    security(("api_key" = ["read"])),
+    responses((status = 200, body = Vec<FeedAnswer>)))]
 async fn list_replays(State(api): State<Api>) -> Json<Vec<FeedAnswer>> {
     Json(
         api.feeds.jobs().iter().filter(|job| job.pace != Pace::Live).map(|job| job.as_ref().into()).collect(),
@@ -193,7 +202,9 @@ async fn list_replays(State(api): State<Api>) -> Json<Vec<FeedAnswer>> {
 }
 
 /// Starts to replay a recording that lies on the server.
-#[utoipa::path(post, path = "/v1/replays", tag = "replays", request_body = ReplayRequest, responses(
+#[utoipa::path(post, path = "/v1/replays", tag = "replays",
+    security(("api_key" = ["operate"])),
+    request_body = ReplayRequest, responses(
     (status = 202, body = FeedAnswer), (status = 400, body = Problem), (status = 422, body = Problem),
     (status = 429, body = Problem),
 ))]
@@ -208,7 +219,9 @@ async fn post_replay(
 }
 
 /// Where a replay stands.
-#[utoipa::path(get, path = "/v1/replays/{id}", tag = "replays", params(("id" = u64, Path)), responses(
+#[utoipa::path(get, path = "/v1/replays/{id}", tag = "replays",
+    security(("api_key" = ["read"])),
+    params(("id" = u64, Path)), responses(
     (status = 200, body = FeedAnswer), (status = 404, body = Problem),
 ))]
 async fn get_replay(State(api): State<Api>, Path(id): Path<u64>) -> Result<Json<FeedAnswer>, Problem> {
@@ -216,7 +229,9 @@ async fn get_replay(State(api): State<Api>, Path(id): Path<u64>) -> Result<Json<
 }
 
 /// Cancels a replay. What it has published stays.
-#[utoipa::path(delete, path = "/v1/replays/{id}", tag = "replays", params(("id" = u64, Path)), responses(
+#[utoipa::path(delete, path = "/v1/replays/{id}", tag = "replays",
+    security(("api_key" = ["operate"])),
+    params(("id" = u64, Path)), responses(
     (status = 202, body = FeedAnswer), (status = 404, body = Problem),
 ))]
 async fn delete_replay(
@@ -229,7 +244,9 @@ async fn delete_replay(
 }
 
 /// Feeds that run now.
-#[utoipa::path(get, path = "/v1/feeds", tag = "feeds", responses((status = 200, body = Vec<FeedAnswer>)))]
+#[utoipa::path(get, path = "/v1/feeds", tag = "feeds",
+    security(("api_key" = ["read"])),
+    responses((status = 200, body = Vec<FeedAnswer>)))]
 async fn list_feeds(State(api): State<Api>) -> Json<Vec<FeedAnswer>> {
     let jobs = api.feeds.jobs();
     Json(

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use nautilus_engine_marketdata::{Command, MarketdataEngine};
 use nautilus_feeds::{Feed, FeedDescription, FileFeed, Progress, Read, Registry};
+use nautilus_messages::EngineName;
 use nautilus_messages::frame::{Frames, flags, header_mut};
 use nautilus_service::{EngineHandle, Problem, wall_clock};
 use serde::Serialize;
@@ -111,6 +112,7 @@ impl Job {
     fn end(&self, state: FeedState, reason: Option<String>) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         (status.0, status.2) = (state, reason);
+        running_gauge().decrement(1.0);
     }
 }
 
@@ -129,6 +131,7 @@ impl FeedManager {
     #[must_use]
     pub fn new(engine: EngineHandle<MarketdataEngine>, registry: Registry, star_capacity: usize) -> Self {
         let runtime = tokio::runtime::Handle::current();
+        running_gauge().set(0.0);
         Self { engine, registry, star_capacity: star_capacity as u64, jobs: Arc::default(), runtime }
     }
 
@@ -242,8 +245,14 @@ impl FeedManager {
             status: Mutex::new((FeedState::Running, feed.progress(), None)),
         });
         jobs.insert(id, Arc::clone(&job));
+        running_gauge().increment(1.0);
         Ok(job)
     }
+}
+
+/// How many feeds run: without one, silence on the star is no alarm.
+fn running_gauge() -> metrics::Gauge {
+    metrics::gauge!("nautilus_feeds_running", "service" => EngineName::Marketdata.as_str())
 }
 
 /// The thread of one feed.

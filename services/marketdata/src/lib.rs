@@ -56,6 +56,8 @@ pub async fn start(connections: Connections, listener: TcpListener) -> Result<Ma
     let (store, star) = (connections.store.clone(), connections.star.clone());
     let api = api::router(engine.clone(), feeds.clone(), store.clone(), settings.clone());
     let running = Running::start(connections, listener, engine.clone(), ABOUT, api)?;
+    let stopped = feeds.clone();
+    let running = running.with_feeds(async move { stopped.stop().await });
     Ok(Marketdata { running, engine, feeds, store, star, settings })
 }
 
@@ -90,7 +92,6 @@ impl Marketdata {
 
     /// Stops feeds, then the service.
     pub async fn stop(self) {
-        self.feeds.stop().await;
         self.running.stop().await;
     }
 }

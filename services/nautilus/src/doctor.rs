@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use nautilus_messages::EngineName;
-use nautilus_service::Config;
+use nautilus_service::{Config, ServiceName};
 use nautilus_service::config::Transport;
 use serde::Serialize;
 
@@ -46,19 +45,19 @@ impl Finding {
 /// Prints every finding; fails when something that this configuration needs is missing.
 pub(crate) fn run(config: &Config, json: bool) -> ExitCode {
     let mut findings = machine();
-    findings.extend(EngineName::ALL.map(|name| port(config, name)));
+    findings.extend(ServiceName::all().map(|name| port(config, name)));
     findings.push(bus("market data bus", config.bus.market_data.transport, &config.bus.market_data.url));
     findings.push(bus("engine logic bus", config.bus.engine_logic.transport, &config.bus.engine_logic.url));
     findings.push(store(&config.store.url));
     findings.push(program(
         "redis-server",
         "--version",
-        "needed only for Redis buses and for the tests",
+        "needed only for Redis buses, `nautilus up --processes` and the tests",
         "redis-server",
     ));
     findings.push(program("psql", "--version", "needed only for PostgreSQL and for the tests", "postgresql"));
     if json {
-        println!("{}", serde_json::json!({ "findings": findings }));
+        say!("{}", serde_json::json!({ "findings": findings }));
     } else {
         print_table(&findings);
     }
@@ -73,9 +72,9 @@ fn print_table(findings: &[Finding]) {
             Verdict::Optional => "optional",
             Verdict::Missing => "MISSING ",
         };
-        println!("{mark}  {what:<20} {found}");
+        say!("{mark}  {what:<20} {found}");
         if let Some(advice) = advice {
-            println!("{:31}{advice}", "");
+            say!("{:31}{advice}", "");
         }
     }
 }
@@ -118,7 +117,7 @@ fn vector_instructions() -> String {
     }
 }
 
-fn port(config: &Config, name: EngineName) -> Finding {
+fn port(config: &Config, name: ServiceName) -> Finding {
     let address = config.services.listen(name);
     let what = format!("port of {name}");
     match TcpListener::bind(address) {

@@ -1,21 +1,28 @@
-//! The launcher: starts every engine in one process, with nothing to install.
+//! The launcher: starts every service, in one process with nothing to install, or each in a process of its own.
 //!
 //! `nautilus` streams the built-in exchange simulator, `nautilus replay FILE` a recorded session. What an engine does
 //! is not decided here.
 
+#[macro_use]
+mod output;
+
 mod doctor;
+mod health;
+mod keys;
 mod platform;
+mod processes;
+mod provision;
 mod replay;
+mod services;
 mod simulate;
 mod summary;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use nautilus_marketdata::Pace;
-use nautilus_messages::EngineName;
-use nautilus_service::{Config, StartError, telemetry};
+use nautilus_service::{Alone, Config, ServiceName, StartError, telemetry};
 
 /// Trading platform backend: market data, order books and flow toxicity over HTTP.
 #[derive(Debug, Parser)]
@@ -31,12 +38,13 @@ struct Arguments {
 const EXAMPLES: &str = "Examples:
   nautilus                                       start all engines on simulated markets
   nautilus replay session.mbo.dbn.zst            replay a recording at full speed, print a summary, end
+  nautilus up --processes                        the same with one process per service, kept up
   nautilus replay trades.csv --speed 60 --keep   replay 60 times as fast as recorded, then keep serving
   NAUTILUS__SERVICES__VPIN__LISTEN=127.0.0.1:0 nautilus up    override any setting";
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Start all engines in this process on simulated markets (the default).
+    /// Start all engines on simulated markets (the default).
     Up(Up),
     /// Replay a recorded session through all engines, with a summary at the end.
     Replay(Replay),
@@ -50,10 +58,48 @@ enum Task {
     },
     /// Print the effective configuration, with secrets masked.
     Config,
+    /// Make, list and revoke access keys.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Ask a service's health route; the exit status is the answer.
+    Health(health::Health),
+    /// Make the secrets that containers share, where they are missing.
+    #[command(hide = true)]
+    Provision(provision::Provision),
+    /// Run one service in this process.
+    #[command(hide = true)]
+    Service(Service),
+    /// Run one of the platform's own Redis servers until standard input ends.
+    #[command(hide = true)]
+    Guard(processes::Guard),
+}
+
+#[derive(Debug, Args)]
+struct Service {
+    #[arg(value_parser = service_of)]
+    service: ServiceName,
+    /// Stream simulated markets, where the service is the one that makes them.
+    #[arg(long)]
+    simulate: bool,
+    /// End when standard input does.
+    #[arg(long)]
+    supervised: bool,
+    /// Pass over what hubs left in Redis that started before; nanoseconds since 1970.
+    #[arg(long, default_value_t = 0)]
+    hubs_since: u64,
+}
+
+fn service_of(name: &str) -> Result<ServiceName, String> {
+    let names = || ServiceName::all().map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
+    let known = ServiceName::all().find(|service| service.as_str() == name);
+    known.ok_or_else(|| format!("there is no such service; there are {}", names()))
 }
 
 #[derive(Debug, Args, Default)]
 struct Up {
+    /// One process per service, each started again when it crashes, with Redis between them.
+    #[arg(long)]
+    processes: bool,
     /// Start without the simulator: replays come over POST /v1/replays.
     #[arg(long)]
     no_simulator: bool,
@@ -76,27 +122,35 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain!("error: {error}");
             ExitCode::from(error.exit_code())
         }
     }
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, StartError> {
-    let mut config = Config::load(arguments.config.as_deref())?;
-    config.complete_engine::<nautilus_marketdata::Settings>(EngineName::Marketdata)?;
-    config.complete_engine::<nautilus_vpin::Configuration>(EngineName::Vpin)?;
+    let file = arguments.config.as_deref();
+    let mut config = Config::load(file)?;
+    services::complete(&mut config)?;
     match arguments.task.unwrap_or_else(|| Task::Up(Up::default())) {
         Task::Config => {
-            print!("{}", config.to_masked_toml());
+            say!("{}", config.to_masked_toml().trim_end());
             Ok(ExitCode::SUCCESS)
         }
+        Task::Keys(keys) => keys.run(&config),
+        Task::Provision(task) => task.run(&config.access.keys_file).map(|()| ExitCode::SUCCESS),
+        Task::Health(health) => Ok(health.run()),
         Task::Doctor { json } => Ok(doctor::run(&config, json)),
         Task::Simulate(task) => task.run(),
         Task::Up(up) => {
             telemetry::install(&config.log)?;
-            runtime()?.block_on(platform::up(config, !up.no_simulator))
+            runtime()?.block_on(up.run(config, file))
         }
+        Task::Service(task) => {
+            telemetry::install(&config.log)?;
+            runtime()?.block_on(task.run(config))
+        }
+        Task::Guard(task) => runtime()?.block_on(task.run()),
         Task::Replay(task) => {
             // The progress bar and the table are what is to be seen; problems still are.
             if config.log == nautilus_service::config::Log::default() {
@@ -105,6 +159,27 @@ fn run(arguments: Arguments) -> Result<ExitCode, StartError> {
             telemetry::install(&config.log)?;
             runtime()?.block_on(replay::run(config, &task.file, task.speed, task.keep))
         }
+    }
+}
+
+impl Up {
+    async fn run(&self, config: Config, file: Option<&Path>) -> Result<ExitCode, StartError> {
+        if self.processes {
+            processes::up(config, file, !self.no_simulator).await
+        } else {
+            platform::up(config, !self.no_simulator).await
+        }
+    }
+}
+
+impl Service {
+    async fn run(&self, config: Config) -> Result<ExitCode, StartError> {
+        let Self { service, simulate, supervised, hubs_since } = *self;
+        let alone = Alone { service, hubs_since, supervised };
+        let start = async |platform: &_, listener| {
+            services::start(service, platform, listener).await?.into_running(simulate)
+        };
+        alone.serve(config, start).await
     }
 }
 

@@ -1,78 +1,108 @@
-//! All engines in one process: start in order, stop in reverse.
+//! All services in one process: start in order, stop in order.
 
 use std::process::ExitCode;
 
 use nautilus_marketdata::Marketdata;
-use nautilus_messages::EngineName;
+use nautilus_service::alone::EXIT_SOFTWARE;
 use nautilus_service::server::{Interrupts, until_stopped};
 use nautilus_service::wall_clock;
-use nautilus_service::{Config, Platform, StartError};
+use nautilus_service::{Config, Platform, Running, ServiceName, StartError};
 use nautilus_vpin::Vpin;
 
-/// Exit status when an engine's invariant broke: EX_SOFTWARE of sysexits.h.
-pub(crate) const EXIT_SOFTWARE: u8 = 70;
+use crate::services::{self, Started};
 
-/// Every engine, up.
+/// Every service, up.
 pub(crate) struct Engines {
     pub(crate) platform: Platform,
-    pub(crate) marketdata: Marketdata,
-    pub(crate) vpin: Vpin,
-    /// Caught from before anybody is told that the engines are up.
+    pub(crate) marketdata: Box<Marketdata>,
+    pub(crate) vpin: Box<Vpin>,
+    /// In start order.
+    others: Vec<Running>,
+    /// Caught from before anybody is told that the services are up.
     pub(crate) interrupts: Interrupts,
 }
 
 impl Engines {
-    /// Takes every port before anything is built, then starts readers of the star before its hub.
+    /// Takes every port before anything is built, then starts in order.
     pub(crate) async fn start(config: Config) -> Result<Self, StartError> {
-        let platform = Platform::new(config).with_own_hub();
-        let marketdata = platform.listen(EngineName::Marketdata).await?;
-        let vpin = platform.listen(EngineName::Vpin).await?;
-        let vpin = nautilus_vpin::start(platform.connect(EngineName::Vpin).await?, vpin).await?;
-        let marketdata = platform
-            .connect(EngineName::Marketdata)
-            .await
-            .map(|connections| nautilus_marketdata::start(connections, marketdata))?
-            .await?;
-        Ok(Self { platform, marketdata, vpin, interrupts: Interrupts::catch()? })
+        let mut platform = Platform::new(config).with_own_hub();
+        let mut listeners = Vec::new();
+        for service in services::in_start_order() {
+            listeners.push((service, platform.listen(service).await?));
+        }
+        let (mut marketdata, mut vpin, mut others) = (None, None, Vec::new());
+        for (service, listener) in listeners {
+            match services::start(service, &platform, listener).await? {
+                Started::Marketdata(started) => marketdata = Some(started),
+                Started::Vpin(started) => vpin = Some(started),
+                Started::Other(running) => others.push(running),
+            }
+        }
+        let (marketdata, vpin) = marketdata.zip(vpin).expect("both are among all services");
+        Ok(Self { platform, marketdata, vpin, others, interrupts: Interrupts::catch()? })
     }
 
-    /// The engines with their URLs.
+    fn running(&self) -> impl Iterator<Item = &Running> {
+        [&self.marketdata.running, &self.vpin.running].into_iter().chain(&self.others)
+    }
+
+    /// The services with their URLs.
     pub(crate) fn print_urls(&self) {
-        for running in [&self.marketdata.running, &self.vpin.running] {
-            println!("  {:<12} {}", running.service, running.url());
-        }
+        print_urls(self.running().map(|running| (running.service, running.url())).collect());
     }
 
     /// Waits for the end of the process, then drains.
     pub(crate) async fn serve(mut self) -> ExitCode {
         let broken = until_stopped(&self.platform, &mut self.interrupts).await;
-        eprintln!("stopping (Ctrl-C again ends at once)");
+        complain!("stopping (Ctrl-C again ends at once)");
         self.stop().await;
         if broken { ExitCode::from(EXIT_SOFTWARE) } else { ExitCode::SUCCESS }
     }
 
-    /// Feeds first, then the hub, then those who read from it.
+    /// Feeds first, then the hub, then those who read from it, at last the door.
     pub(crate) async fn stop(self) {
         self.marketdata.stop().await;
         self.vpin.running.stop().await;
+        for running in self.others {
+            running.stop().await;
+        }
+    }
+}
+
+/// The page first, then every service with its URL.
+pub(crate) fn print_urls(mut urls: Vec<(ServiceName, String)>) {
+    urls.sort_by_key(|(service, _)| (*service != ServiceName::Gateway, *service));
+    for (service, url) in urls {
+        let slash = if service == ServiceName::Gateway { "/" } else { "" };
+        say!("  {service:<12} {url}{slash}");
     }
 }
 
 /// `nautilus up`.
 pub(crate) async fn up(config: Config, simulator: bool) -> Result<ExitCode, StartError> {
     let engines = Engines::start(config).await?;
-    println!("nautilus {} is up:", env!("CARGO_PKG_VERSION"));
+    say!("nautilus {} is up:", env!("CARGO_PKG_VERSION"));
     engines.print_urls();
     let marketdata = engines.marketdata.running.url();
     if simulator {
         let symbols = engines.marketdata.simulate(wall_clock())?;
-        println!("\nSIMULATED markets are streaming: {symbols}");
+        say!("\nSIMULATED markets are streaming: {symbols}");
         let first = symbols.split(' ').next().unwrap_or_default();
-        println!("  curl {marketdata}/v1/books/{first}?depth=5");
-        println!("  curl {}/v1/vpin/{first}", engines.vpin.running.url());
+        say!("  curl {marketdata}/v1/books/{first}?depth=5");
+        say!("  curl {}/v1/vpin/{first}", engines.vpin.running.url());
     } else {
-        println!("\nNo market data yet: POST {marketdata}/v1/replays {{\"path\":\"session.dbn.zst\"}}");
+        print_how_to_replay(&marketdata);
     }
-    println!("\nEvery service answers /openapi.json, /metrics and /health/ready. Ctrl-C stops.");
+    print_ending();
     Ok(engines.serve().await)
+}
+
+/// How data comes in where none does by itself.
+pub(crate) fn print_how_to_replay(marketdata: &str) {
+    say!("\nNo market data yet: POST {marketdata}/v1/replays {{\"path\":\"session.dbn.zst\"}}");
+}
+
+/// What there is besides, and how to end it.
+pub(crate) fn print_ending() {
+    say!("\nEvery service answers /openapi.json, /metrics and /health/ready. Ctrl-C stops.");
 }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use nautilus_marketdata::{FeedState, Job, Marketdata, Pace};
+use nautilus_service::alone::EXIT_SOFTWARE;
 use nautilus_service::server::{Interrupts, end_at_next_interrupt, until_stopped};
 use nautilus_service::{Config, StartError};
 use nautilus_vpin::Vpin;
 
-use crate::platform::{EXIT_SOFTWARE, Engines};
+use crate::platform::Engines;
 use crate::summary;
 
 /// How long readers may take to catch up with the hub once the file is at its end.
@@ -35,7 +36,7 @@ pub(crate) async fn run(config: Config, file: &Path, pace: Pace, keep: bool) -> 
     };
     let mut state = follow(&job, &mut engines.interrupts).await;
     let complete = {
-        let Engines { platform, marketdata, vpin, interrupts } = &mut engines;
+        let Engines { platform, marketdata, vpin, interrupts, .. } = &mut engines;
         tokio::select! {
             complete = caught_up(marketdata, vpin) => complete,
             // Nobody waits for what cannot come, nor after a Ctrl-C.
@@ -50,7 +51,7 @@ pub(crate) async fn run(config: Config, file: &Path, pace: Pace, keep: bool) -> 
     summary::print(&engines, &job, start.elapsed()).await;
     let code = report(&job, state, complete);
     if keep && state == FeedState::Finished {
-        println!("\nThe engines stay up; Ctrl-C stops.");
+        say!("\nThe engines stay up; Ctrl-C stops.");
         return Ok(engines.serve().await);
     }
     let broken = *engines.platform.failed().borrow();
@@ -113,15 +114,15 @@ async fn everything_read(marketdata: &Marketdata, vpin: &Vpin) -> bool {
 fn report(job: &Job, state: FeedState, complete: bool) -> ExitCode {
     match (state, job.status().2) {
         (FeedState::Failed, reason) => {
-            eprintln!("error: the replay ended early: {}", reason.unwrap_or_default());
+            complain!("error: the replay ended early: {}", reason.unwrap_or_default());
             ExitCode::from(EXIT_DATA)
         }
         (FeedState::Cancelled, _) => {
-            println!("The replay was stopped before its end.");
+            say!("The replay was stopped before its end.");
             ExitCode::SUCCESS
         }
         _ if !complete => {
-            eprintln!("error: the engines or the store did not catch up within {} s", CATCH_UP.as_secs());
+            complain!("error: the engines or the store did not catch up within {} s", CATCH_UP.as_secs());
             ExitCode::from(75)
         }
         _ => ExitCode::SUCCESS,

@@ -59,7 +59,7 @@ impl Simulate {
         let written =
             write_dbn(&self.file, &mut feed).map_err(|error| StartError::File(error.to_string()))?;
         bar.finish_and_clear();
-        println!("{}: {} records of SIMULATED markets", self.file.display(), written.records);
+        say!("{}: {} records of SIMULATED markets", self.file.display(), written.records);
         Ok(ExitCode::SUCCESS)
     }
 }

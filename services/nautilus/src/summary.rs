@@ -18,8 +18,8 @@ const ROWS_MAX: usize = 20;
 pub(crate) async fn print(engines: &Engines, job: &Job, elapsed: Duration) {
     let (_, progress, _) = job.status();
     let views = engines.marketdata.engine.views().page(None, usize::MAX);
-    println!();
-    println!(
+    say!();
+    say!(
         "{:<16}{:>10}{:>14}{:>16}{:>14}{:>14}{:>9}{:>9}  {:<8}{:>8}{:>11}",
         "instrument",
         "trades",
@@ -37,30 +37,30 @@ pub(crate) async fn print(engines: &Engines, job: &Job, elapsed: Duration) {
         print_row(engines, view);
     }
     if views.len() > ROWS_MAX {
-        println!("… and {} more; GET /v1/instruments lists all", views.len() - ROWS_MAX);
+        say!("… and {} more; GET /v1/instruments lists all", views.len() - ROWS_MAX);
     }
-    println!();
+    say!();
     let simulated = if job.description.simulated { " (SIMULATED)" } else { "" };
-    println!(
+    say!(
         "source       {}{simulated}, {} {}",
         job.description.name, job.description.kind, job.description.schema
     );
-    println!("records      {} ({} of kinds that carry no market data)", progress.records, progress.skipped);
+    say!("records      {} ({} of kinds that carry no market data)", progress.records, progress.skipped);
     let star = engines.marketdata.engine.progress();
     let missed = engines.vpin.engine.progress().star_lost.load(Relaxed);
-    println!("star         {} frames, {missed} missed by readers", star.star_published.load(Relaxed));
+    say!("star         {} frames, {missed} missed by readers", star.star_published.load(Relaxed));
     let (market, vpin) = (engines.marketdata.store.health(), engines.vpin.store.health());
-    println!("store        {} rows", market.written_rows + vpin.written_rows);
+    say!("store        {} rows", market.written_rows + vpin.written_rows);
     let digests = (
         engines.marketdata.engine.inspect(Engine::digest).await,
         engines.vpin.engine.inspect(Engine::digest).await,
     );
     if let (Ok(marketdata), Ok(vpin)) = digests {
-        println!("digests      marketdata {marketdata:016x}, vpin {vpin:016x}");
+        say!("digests      marketdata {marketdata:016x}, vpin {vpin:016x}");
     }
     #[allow(clippy::cast_precision_loss)]
     let rate = progress.records as f64 / elapsed.as_secs_f64();
-    println!("time         {:.3} s, {rate:.0} records a second", elapsed.as_secs_f64());
+    say!("time         {:.3} s, {rate:.0} records a second", elapsed.as_secs_f64());
 }
 
 fn print_row(engines: &Engines, view: &InstrumentView) {
@@ -75,7 +75,7 @@ fn print_row(engines: &Engines, view: &InstrumentView) {
         let value = vpin.as_ref().and_then(|view| lane(view).vpin);
         value.map_or_else(dash, |vpin| format!("{vpin:.4}"))
     };
-    println!(
+    say!(
         "{:<16}{:>10}{:>14}{:>16}{:>14}{:>14}{:>9}{:>9}  {:<8}{:>8}{:>11}",
         view.instrument.symbol,
         stats.map_or(0, |stats| stats.trades),

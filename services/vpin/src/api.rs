@@ -30,7 +30,9 @@ pub(crate) fn router(engine: EngineHandle<VpinEngine>) -> OpenApiRouter {
 }
 
 /// Every instrument's VPIN, by symbol.
-#[utoipa::path(get, path = "/v1/vpin", tag = "vpin", params(InstrumentsQuery), responses(
+#[utoipa::path(get, path = "/v1/vpin", tag = "vpin",
+    security(("api_key" = ["read"])),
+    params(InstrumentsQuery), responses(
     (status = 200, body = InstrumentsPage<VpinAnswer>), (status = 400, body = Problem),
 ))]
 async fn list(
@@ -42,6 +44,7 @@ async fn list(
 
 /// An instrument's VPIN now, for every classification.
 #[utoipa::path(get, path = "/v1/vpin/{instrument}", tag = "vpin",
+    security(("api_key" = ["read"])),
     params(("instrument" = String, Path, example = "ESH4")), responses(
     (status = 200, body = VpinAnswer), (status = 404, body = Problem),
 ))]
@@ -51,6 +54,7 @@ async fn get_vpin(State(api): State<Api>, Path(name): Path<String>) -> Result<Js
 
 /// An instrument's completed buckets, newest last; the newest 4,096 are kept here, all of them in the database.
 #[utoipa::path(get, path = "/v1/vpin/{instrument}/history", tag = "vpin",
+    security(("api_key" = ["read"])),
     params(("instrument" = String, Path, example = "ESH4"), HistoryQuery), responses(
     (status = 200, body = HistoryPage), (status = 400, body = Problem), (status = 404, body = Problem),
 ))]
@@ -75,6 +79,7 @@ async fn get_history(
 
 /// How an instrument's VPIN is computed.
 #[utoipa::path(get, path = "/v1/vpin/{instrument}/configuration", tag = "vpin",
+    security(("api_key" = ["read"])),
     params(("instrument" = String, Path)), responses(
     (status = 200, body = ConfigurationAnswer), (status = 404, body = Problem),
 ))]
@@ -91,6 +96,7 @@ async fn get_configuration(
 /// Fields left out take their defaults: `classification`, `bar_seconds`, `buckets_per_day`, `window`,
 /// `bucket_volume`, `sigma_bars`, `average_days`, `calibration_trades`, `moderate_above`, `high_above`.
 #[utoipa::path(put, path = "/v1/vpin/{instrument}/configuration", tag = "vpin",
+    security(("api_key" = ["operate"])),
     params(("instrument" = String, Path)),
     request_body(content = serde_json::Value, example = json!({"classification": "aggressor", "window": 20})),
     responses(
@@ -109,6 +115,7 @@ async fn put_configuration(
 
 /// VPIN of the trades in the request. Bodies up to 8 MiB; trades in order of time.
 #[utoipa::path(post, path = "/v1/vpin/calculate", tag = "vpin",
+    security(("api_key" = ["read"])),
     request_body(content = serde_json::Value, example = json!({
         "trades": [{"ts_ns": 1_700_000_000_000_000_000_u64, "price": "100.25", "quantity": 3, "side": "buy"}],
         "bar_seconds": 60, "buckets_per_day": 50, "window": 50, "classification": "aggressor",

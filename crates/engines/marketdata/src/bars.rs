@@ -8,12 +8,12 @@
 use std::sync::Arc;
 
 use nautilus_engine::{History, HistoryView};
+use nautilus_messages::BarSpec;
 use nautilus_messages::frame::BarUnit;
 use nautilus_messages::record::BarRecord;
 use nautilus_types::{Money, Quantity, SCALE, Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
 
-use crate::bar_spec::BarSpec;
 use crate::statistics::{Print, Sums};
 
 /// One print closes at most so many bars of a kind: an absurd size must not hold up the engine.

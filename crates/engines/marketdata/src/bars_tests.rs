@@ -1,11 +1,11 @@
 //! Bars against sums done one billionth at a time.
 
+use nautilus_messages::BarSpec;
 use nautilus_messages::frame::BarUnit;
 use nautilus_messages::record::BarRecord;
 use nautilus_types::{Price, Quantity, SCALE, Side, UnixNanos};
 use proptest::prelude::*;
 
-use crate::bar_spec::BarSpec;
 use crate::bars::{SPLITS_MAX, Series, Trouble};
 use crate::statistics::Print;
 

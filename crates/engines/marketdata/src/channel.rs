@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use nautilus_book::{Applied, BookError, BookView, Depth, QuoteView, is_absurd};
 use nautilus_engine::Effects;
 use nautilus_messages::frame::{
     BookState, Definition, FrameRef, Gap, GapCause, Header, Kind, LevelChange, NO_PRICE, OrderAction,
@@ -15,16 +16,13 @@ use nautilus_messages::record::Record;
 use nautilus_types::{Instrument, Price, Quantity};
 use zerocopy::byteorder::little_endian::{I64, U64};
 
-use crate::book::{Applied, BookError};
 use crate::clock::{Reading, SourceClock};
 use crate::config::Config;
-use crate::depth::Depth;
 use crate::line::Line;
 use crate::sequencer::{Order, Sequencer};
 use crate::sync::{Phase, Sync};
 use crate::tape::Tape;
-use crate::tick::is_absurd;
-use crate::view::{BookView, Counters, QuoteView};
+use crate::view::Counters;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Channel {

@@ -2,11 +2,10 @@
 //!
 //! Every limit stands here. Nothing here changes while the engine runs, except the bars, by command.
 
+use nautilus_book::BookLimits;
+use nautilus_messages::BarSpec;
 use nautilus_types::Symbol;
 use serde::{Deserialize, Serialize};
-
-use crate::bar_spec::BarSpec;
-use crate::book::BookLimits;
 
 /// The most bar intervals an instrument may have.
 pub const BAR_SPECS_MAX: usize = 16;

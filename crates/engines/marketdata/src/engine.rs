@@ -4,17 +4,15 @@
 
 use std::collections::BTreeMap;
 
+use nautilus_book::{Depth, OrderBook};
 use nautilus_engine::{Effects, Engine, Input, RestoreError, Stamp};
-use nautilus_messages::EngineName;
 use nautilus_messages::frame::{Definition, FrameRef, flags};
+use nautilus_messages::{BarSpec, EngineName};
 use nautilus_types::{InstrumentId, Symbol};
 use serde::{Deserialize, Serialize};
 
-use crate::bar_spec::BarSpec;
 use crate::channel::Channel;
 use crate::config::{BAR_SPECS_MAX, Command, Config};
-use crate::depth::Depth;
-use crate::order_book::OrderBook;
 use crate::picture::SavedChannel;
 use crate::tape::Tape;
 use crate::view::{HubCounters, InstrumentView};
@@ -238,8 +236,8 @@ impl Engine for MarketdataEngine {
     fn step(&mut self, _at: Stamp, input: Input<'_, Command>, out: &mut Effects) {
         match input {
             Input::Frame(frame) => self.frame(frame, out),
-            // No message type lists this engine as its consumer.
-            Input::Message(_) => {}
+            // No message type lists this engine as its consumer, and it is the hub.
+            Input::Message(_) | Input::HubRestarted => {}
             Input::Command(command) => self.command(command, out),
         }
     }

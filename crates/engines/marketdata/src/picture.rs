@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use nautilus_book::{Depth, QuoteView, SavedDepth};
 use nautilus_engine::Effects;
 use nautilus_messages::frame::BookState;
 use nautilus_messages::frame::{
@@ -17,12 +18,11 @@ use zerocopy::byteorder::little_endian::{I64, U32, U64};
 use crate::channel::Channel;
 use crate::clock::SourceClock;
 use crate::config::Config;
-use crate::depth::{Depth, SavedDepth};
 use crate::line::Line;
 use crate::sequencer::Sequencer;
 use crate::sync::Sync;
 use crate::tape::Tape;
-use crate::view::{Counters, InstrumentView, QuoteView};
+use crate::view::{Counters, InstrumentView};
 
 impl Channel {
     /// What readers see. Costs the levels shown, and what was traded since the last time.

@@ -4,19 +4,19 @@
 
 use std::sync::Arc;
 
+use nautilus_book::is_absurd;
 use nautilus_engine::{Effects, History, HistoryView};
+use nautilus_messages::BarSpec;
 use nautilus_messages::frame::{Bar, Kind, NO_PRICE, Trade};
 use nautilus_messages::record::{BarRecord, Record};
 use nautilus_types::{Instrument, NANOS_PER_SECOND, Price, Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
 use zerocopy::byteorder::little_endian::{I64, U32, U64};
 
-use crate::bar_spec::BarSpec;
 use crate::bars::Series;
 use crate::config::{BAR_SPECS_MAX, Config};
 use crate::line::Line;
 use crate::statistics::{Print, Session};
-use crate::tick::is_absurd;
 use crate::view::{BarsView, Counters, TradeView};
 
 /// How often session statistics go to the store while there are trades.

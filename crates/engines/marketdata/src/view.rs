@@ -4,15 +4,13 @@
 
 use std::sync::Arc;
 
+use nautilus_book::{BookView, QuoteView, TickSource};
 use nautilus_engine::HistoryView;
+use nautilus_messages::BarSpec;
 use nautilus_messages::frame::{BookState, TradingState};
 use nautilus_messages::record::{BarRecord, SessionStatistics};
 use nautilus_types::{Instrument, Price, Quantity, Side, UnixNanos};
 use serde::{Deserialize, Serialize};
-
-use crate::bar_spec::BarSpec;
-use crate::book::{BookLevel, SideTotals};
-use crate::tick::TickSource;
 
 /// An instrument as readers see it.
 #[derive(Debug, Clone)]
@@ -49,28 +47,6 @@ pub struct InstrumentView {
     pub bars: Vec<BarsView>,
     /// What was counted.
     pub counters: Counters,
-}
-
-/// Both sides of a book.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BookView {
-    /// Best first, at most as many as configured.
-    pub bids: Vec<BookLevel>,
-    /// Best first, at most as many as configured.
-    pub asks: Vec<BookLevel>,
-    /// All bids summed up, whatever the depth.
-    pub bid_totals: SideTotals,
-    /// All asks summed up, whatever the depth.
-    pub ask_totals: SideTotals,
-}
-
-/// The best bid and ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct QuoteView {
-    /// Best bid and the quantity there.
-    pub bid: Option<(Price, Quantity)>,
-    /// Best ask and the quantity there.
-    pub ask: Option<(Price, Quantity)>,
 }
 
 /// A trade.

@@ -269,7 +269,8 @@ impl Engine for VpinEngine {
             Input::Frame(FrameRef::Trade(trade)) => self.trade(trade, out),
             Input::Frame(FrameRef::Definition(definition)) => self.define(definition),
             Input::Frame(FrameRef::Gap(gap)) => self.gap(gap),
-            Input::Frame(_) => {}
+            // A symbol keeps its state when the hub numbers it anew.
+            Input::Frame(_) | Input::HubRestarted => {}
             Input::Message(message) => self.answer(message, out),
             Input::Command(Command::Configure { instrument, configuration }) => {
                 self.configure(instrument, configuration, out);

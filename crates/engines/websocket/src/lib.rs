@@ -2,6 +2,15 @@
 //!
 //! It keeps the books that snapshots are made from and knows nothing of clients, JSON or sockets.
 
+mod book;
+mod change;
+mod checksum;
+mod engine;
+mod log;
+mod slot;
 mod topic;
 
-pub use topic::{BookChange, BookPicture, Change, Level, Print, Publication, Topic, TopicPicture};
+pub use change::{BookChange, BookPicture, Change, EVENTS_MAX, Level, Print, Publication, TopicPicture};
+pub use engine::WebsocketEngine;
+pub use nautilus_book::BookLimits;
+pub use topic::{Topic, TopicError};

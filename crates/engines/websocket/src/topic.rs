@@ -1,12 +1,12 @@
-//! What clients subscribe to, what changed in it, and its whole state.
+//! What clients subscribe to, and how it is written.
+//!
+//! It decides which names are topics; patterns over several topics are the service's.
 
-use std::sync::Arc;
+use std::fmt;
+use std::str::FromStr;
 
-use nautilus_messages::EngineName;
-use nautilus_messages::frame::BookState;
-use nautilus_messages::mesh::{EngineHealth, ToxicityAlert, VpinUpdate};
-use nautilus_messages::record::BarRecord;
-use nautilus_types::{Price, Quantity, Side, Symbol, UnixNanos};
+use nautilus_messages::{BarSpec, EngineName};
+use nautilus_types::{Symbol, TextError};
 
 /// What a client subscribes to. Its name is what `Display` writes and `FromStr` reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,7 +15,8 @@ pub enum Topic {
     Book(Symbol),
     /// `trades.ESH4`: every trade.
     Trades(Symbol),
-    /// `bars.ESH4.1m`: completed bars. The interval is named as in the HTTP interface of marketdata.
+    /// `bars.ESH4.1m`: completed bars. The interval is named as a [`BarSpec`] is written; one whose name is longer
+    /// than a symbol has no topic.
     Bars(Symbol, Symbol),
     /// `vpin.ESH4`: completed VPIN buckets.
     Vpin(Symbol),
@@ -25,93 +26,159 @@ pub enum Topic {
     System(EngineName),
 }
 
-/// What changed in one topic since its last publication.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Publication {
-    /// Which topic.
-    pub topic: Topic,
-    /// The topic's number after this change: events counted since the engine's start.
-    pub seq: u64,
-    /// The number before it: that of the topic's last publication.
-    pub prev_seq: u64,
-    /// The newest event's time.
-    pub ts: UnixNanos,
-    /// What changed.
-    pub change: Arc<Change>,
+/// Why a text is not a topic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TopicError {
+    /// No kind that exists.
+    #[error(
+        "'{0}' is not a topic; write books, trades, vpin or alerts with an instrument, bars with an instrument and an interval, or system with an engine, for example books.ESH4"
+    )]
+    Kind(String),
+    /// The instrument cannot be one.
+    #[error("the topic '{0}' names no instrument: {1}")]
+    Instrument(String, TextError),
+    /// The interval of a bar topic is missing or none.
+    #[error("the topic '{0}' names no bar interval; write for example bars.ESH4.1m or bars.ESH4.100tick")]
+    Interval(String),
+    /// No engine of that name.
+    #[error("the topic '{0}' names no engine; write system with {1}")]
+    Engine(String, String),
+    /// A pattern where one topic is wanted.
+    #[error("'{0}' stands for several topics; name one")]
+    Wildcard(String),
 }
 
-/// What changed. Merging two that follow each other gives the change over both.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Change {
-    /// Levels with their new content.
-    Book(BookChange),
-    /// New trades, oldest first.
-    Trades(Vec<Print>),
-    /// Completed bars, oldest first.
-    Bars(Vec<BarRecord>),
-    /// Completed buckets, oldest first.
-    Vpin(Vec<VpinUpdate>),
-    /// Level changes, oldest first.
-    Alerts(Vec<ToxicityAlert>),
-    /// The newest state.
-    System(EngineHealth),
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Book(symbol) => write!(f, "books.{symbol}"),
+            Self::Trades(symbol) => write!(f, "trades.{symbol}"),
+            Self::Bars(symbol, interval) => write!(f, "bars.{symbol}.{interval}"),
+            Self::Vpin(symbol) => write!(f, "vpin.{symbol}"),
+            Self::Alerts(symbol) => write!(f, "alerts.{symbol}"),
+            Self::System(engine) => write!(f, "system.{engine}"),
+        }
+    }
 }
 
-/// Levels that changed, each with its whole new content.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BookChange {
-    /// Live, syncing or stale after the change.
-    pub state: BookState,
-    /// The hub's number of the last frame applied.
-    pub sequence: u64,
-    /// The book was cleared before these levels were set.
-    pub cleared: bool,
-    /// Best first; quantity zero: the level is gone.
-    pub bids: Vec<Level>,
-    /// Best first; quantity zero: the level is gone.
-    pub asks: Vec<Level>,
-    /// CRC-32 of the ten best levels after the change: see `docs/websocket.md`.
-    pub checksum: u32,
+impl FromStr for Topic {
+    type Err = TopicError;
+
+    fn from_str(text: &str) -> Result<Self, TopicError> {
+        let unknown = || TopicError::Kind(shorten(text));
+        let (kind, name) = text.split_once('.').ok_or_else(unknown)?;
+        match kind {
+            "books" => symbol(text, name).map(Self::Book),
+            "trades" => symbol(text, name).map(Self::Trades),
+            "bars" => bars(text, name),
+            "vpin" => symbol(text, name).map(Self::Vpin),
+            "alerts" => symbol(text, name).map(Self::Alerts),
+            "system" => engine(text, name).map(Self::System),
+            _ => Err(unknown()),
+        }
+    }
 }
 
-/// One price level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Level {
-    /// Its price.
-    pub price: Price,
-    /// Everything that rests there.
-    pub quantity: Quantity,
-    /// How many orders that is; zero where the source does not say.
-    pub orders: u32,
+fn symbol(text: &str, name: &str) -> Result<Symbol, TopicError> {
+    if name == "*" {
+        return Err(TopicError::Wildcard(shorten(text)));
+    }
+    name.parse().map_err(|error| TopicError::Instrument(shorten(text), error))
 }
 
-/// One trade.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Print {
-    /// The hub's number.
-    pub sequence: u64,
-    /// When it happened.
-    pub ts_event: UnixNanos,
-    /// Its price.
-    pub price: Price,
-    /// How much.
-    pub quantity: Quantity,
-    /// Who was the aggressor, where known.
-    pub aggressor: Option<Side>,
+/// Symbols and intervals may both hold points (`BRK.B`, `0.5volume`): the longest end that is an interval is the
+/// interval.
+fn bars(text: &str, name: &str) -> Result<Topic, TopicError> {
+    let points = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.');
+    for (at, _) in points {
+        let (instrument, interval) = (&name[..at], &name[at + 1..]);
+        if let Some(interval) = interval_name(interval) {
+            return Ok(Topic::Bars(symbol(text, instrument)?, interval));
+        }
+        if interval == "*" {
+            return Err(TopicError::Wildcard(shorten(text)));
+        }
+    }
+    Err(TopicError::Interval(shorten(text)))
 }
 
-/// A topic's whole state: what a client starts from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TopicPicture {
-    /// Which topic.
-    pub topic: Topic,
-    /// The number of the last publication that this contains.
-    pub seq: u64,
-    /// The newest event's time.
-    pub ts: UnixNanos,
-    /// The state: for trades, bars, buckets and alerts the most recent ones.
-    pub state: Change,
+/// The interval as it is written everywhere: `60s` is `1m`.
+fn interval_name(text: &str) -> Option<Symbol> {
+    text.parse::<BarSpec>().ok()?.to_string().parse().ok()
 }
 
-/// A whole book is a change from nothing.
-pub type BookPicture = BookChange;
+fn engine(text: &str, name: &str) -> Result<EngineName, TopicError> {
+    if name == "*" {
+        return Err(TopicError::Wildcard(shorten(text)));
+    }
+    EngineName::ALL.into_iter().find(|engine| engine.as_str() == name).ok_or_else(|| {
+        let names = EngineName::ALL.map(EngineName::as_str).join(", ");
+        TopicError::Engine(shorten(text), names)
+    })
+}
+
+/// Text from outside is quoted in an error, but never at length.
+fn shorten(text: &str) -> String {
+    if text.chars().count() <= 64 {
+        return text.to_owned();
+    }
+    text.chars().take(64).chain("…".chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn topics_read_as_they_are_written() {
+        for text in [
+            "books.ESH4",
+            "trades.BRK.B",
+            "bars.ESH4.1m",
+            "bars.BRK.B.100tick",
+            "bars.ESH4.0.5volume",
+            "vpin.ESH4",
+            "alerts.ESH4",
+            "system.vpin",
+        ] {
+            assert_eq!(text.parse::<Topic>().expect(text).to_string(), text);
+        }
+        assert_eq!("bars.ESH4.60s".parse::<Topic>().unwrap().to_string(), "bars.ESH4.1m");
+    }
+
+    #[test]
+    fn what_is_no_topic_is_refused_with_the_reason() {
+        for (text, reason) in [
+            ("", "is not a topic"),
+            ("books", "is not a topic"),
+            ("orders.ESH4", "is not a topic"),
+            ("books.", "the symbol is empty"),
+            ("books.a/b", "visible ASCII"),
+            ("books.*", "stands for several"),
+            ("bars.*.1m", "stands for several"),
+            ("bars.ESH4.*", "stands for several"),
+            ("bars.ESH4", "no bar interval"),
+            ("bars.ESH4.", "no bar interval"),
+            ("bars..1m", "the symbol is empty"),
+            ("bars.ESH4.1y", "no bar interval"),
+            ("bars.ESH4.12345678901234567890tick", "no bar interval"),
+            ("system.*", "stands for several"),
+            ("system.gateway", "marketdata, vpin, websocket"),
+        ] {
+            let error = text.parse::<Topic>().expect_err(text).to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        let long = format!("orders.{}", "é".repeat(4_000));
+        assert!(long.parse::<Topic>().expect_err("too long").to_string().len() < 400);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_read_reads_again(text in "(books|bars|system|x)?\\.?.{0,40}") {
+            if let Ok(topic) = text.parse::<Topic>() {
+                prop_assert_eq!(topic.to_string().parse::<Topic>(), Ok(topic));
+            }
+        }
+    }
+}

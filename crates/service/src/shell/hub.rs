@@ -53,6 +53,7 @@ impl<E: Engine> Hub<E> {
         while let Some(instrument) = self.changed.pop_first() {
             self.snapshot(engine, instrument);
         }
+        self.publisher.confirm_snapshots();
     }
 
     fn snapshot(&mut self, engine: &E, instrument: InstrumentId) {

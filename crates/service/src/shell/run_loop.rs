@@ -5,15 +5,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use nautilus_bus::{Delivery, Doorbell, MeshConsumer, MeshPublisher, Next, PublishError, StarReader};
+use nautilus_bus::{
+    Delivery, Doorbell, MeshConsumer, MeshPublisher, Next, PublishError, StarReader, StarSnapshot,
+};
 use nautilus_engine::{Effects, Engine, Input, Outgoing, Refusal, Stamp};
 use nautilus_messages::frame::{self, FrameRef, Frames, Gap, GapCause, Header, Kind};
 use nautilus_store::Store;
 use nautilus_types::{InstrumentId, UnixNanos};
 
 use super::hub::Hub;
+use super::pulse::Pulse;
 use super::resync::Resync;
-use super::{CommandReply, Ends, EngineHandle, Progress, Request, Shell, wall_clock};
+use super::{CommandReply, Ends, EngineHandle, Progress, Request, Shell, Sink, wall_clock};
 use crate::views::Views;
 
 /// Inputs taken from one source before the others have their turn.
@@ -60,12 +63,15 @@ pub(super) struct RunLoop<E: Engine> {
     inbox: Receiver<Request<E>>,
     doorbell: Arc<Doorbell>,
     views: Arc<Views<E::View>>,
+    /// Takes what the engine publishes in the place of `views`.
+    sink: Option<Sink<E>>,
     progress: Arc<Progress>,
     meters: Meters,
     effects: Effects,
     replies: Vec<(CommandReply, Result<(), Refusal>)>,
     handled: Vec<Delivery>,
     resync: Resync,
+    pulse: Pulse,
     steps: u64,
     viewed: Instant,
     /// The mesh takes nothing; said once.
@@ -92,12 +98,14 @@ impl<E: Engine> RunLoop<E> {
             inbox,
             doorbell,
             views: Arc::clone(&handle.views),
+            sink: shell.sink,
             progress: Arc::clone(&handle.progress),
             meters: Meters::new(E::NAME.as_str()),
             effects: Effects::default(),
             replies: Vec::new(),
             handled: Vec::new(),
             resync: Resync::default(),
+            pulse: Pulse::default(),
             steps: 0,
             viewed: Instant::now(),
             refused: false,
@@ -118,6 +126,7 @@ impl<E: Engine> RunLoop<E> {
             let before = self.steps;
             let asked = self.take_requests();
             self.read_star();
+            self.hand_in_snapshots();
             self.read_mesh();
             let idle = self.steps == before && !asked;
             self.hand_over();
@@ -127,6 +136,7 @@ impl<E: Engine> RunLoop<E> {
             self.show(idle);
             self.meters.steps.increment(self.steps - before);
             self.progress.steps.store(self.steps, Relaxed);
+            self.pulse.beat(E::NAME, &self.progress, &mut self.publisher);
             if self.is_done(idle) {
                 return;
             }
@@ -227,7 +237,7 @@ impl<E: Engine> RunLoop<E> {
 
     fn step_read(&mut self, star: &StarReader) {
         // From this very frame on: the batch may hold frames of the hub before and after its restart.
-        self.resync.follow(star.epoch());
+        self.follow(star);
         match FrameRef::parse(star.frame()) {
             Ok(frame) if self.resync.wants(&frame) => self.step_frame(frame),
             Ok(_) => {}
@@ -238,7 +248,16 @@ impl<E: Engine> RunLoop<E> {
         }
     }
 
-    /// Tells the engine what it missed, then brings it up to date from the newest snapshots.
+    /// Tells the engine when the hub has restarted.
+    fn follow(&mut self, star: &StarReader) {
+        if self.resync.follow(star.epoch()) {
+            self.steps += 1;
+            let at = Stamp { now: wall_clock(), index: self.steps };
+            self.engine.step(at, Input::HubRestarted, &mut self.effects);
+        }
+    }
+
+    /// Tells the engine what it missed, and brings it up to date from the newest snapshots.
     fn resynchronise(&mut self, star: &StarReader, first: u64, last: u64) {
         let lost = (last - first).saturating_add(1);
         self.meters.lost.increment(lost);
@@ -252,11 +271,23 @@ impl<E: Engine> RunLoop<E> {
             cause: GapCause::Overrun,
             reserved: [0; 15],
         };
+        self.follow(star);
+        let (older, newer) = self.resync.miss(star);
+        older.iter().for_each(|snapshot| self.step_snapshot(snapshot));
         self.step_frame(FrameRef::Gap(&gap));
-        for snapshot in star.snapshots() {
-            self.resync.skip_to(snapshot.instrument, snapshot.sequence);
-            self.step_fed(&snapshot.frames);
-        }
+        newer.iter().for_each(|snapshot| self.step_snapshot(snapshot));
+    }
+
+    fn step_snapshot(&mut self, snapshot: &StarSnapshot) {
+        self.resync.hand_over(snapshot);
+        self.step_fed(&snapshot.frames);
+    }
+
+    /// Hands the engine the snapshots that it asked for, where there are newer ones than it got.
+    fn hand_in_snapshots(&mut self) {
+        let Some(star) = self.star.take() else { return };
+        self.resync.look(&star).iter().for_each(|snapshot| self.step_snapshot(snapshot));
+        self.star = Some(star);
     }
 
     fn read_mesh(&mut self) {
@@ -280,6 +311,9 @@ impl<E: Engine> RunLoop<E> {
         self.send_messages();
         if !self.effects.records.is_empty() {
             self.store.write(std::mem::take(&mut self.effects.records));
+        }
+        if self.star.is_some() {
+            self.resync.want(self.effects.snapshots.drain(..));
         }
         self.effects.clear();
         if let Some(mesh) = &mut self.mesh {
@@ -310,8 +344,10 @@ impl<E: Engine> RunLoop<E> {
         if !idle && self.replies.is_empty() && self.viewed.elapsed() < VIEW_INTERVAL {
             return;
         }
-        let views = &self.views;
-        self.engine.publish(&mut |symbol, view| views.set(symbol, view));
+        match &mut self.sink {
+            Some(sink) => self.engine.publish(sink),
+            None => self.engine.publish(&mut |symbol, view| self.views.set(symbol, view)),
+        }
         self.viewed = Instant::now();
         for (reply, answer) in self.replies.drain(..) {
             // The asker may have gone away.

@@ -120,6 +120,16 @@ fn doctor_says_what_is_there() {
     assert!(missing.stdout.contains("redis-server --port") && !missing.stdout.contains("hunter2"));
 }
 
+/// `nautilus doctor | head -1`: nobody reads what is still to come.
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let place = Place::new();
+    for arguments in [&["config"][..], &["doctor"], &["doctor", "--json"], &["keys", "list"], &["--help"]] {
+        let said = place.run_unread(arguments);
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+    }
+}
+
 #[test]
 fn bad_configuration_is_one_sentence_and_64() {
     for (case, variable, value, parts) in [

@@ -2,9 +2,11 @@
 //!
 //! Nothing here looks inside a process; what an engine computes is tested beside the engine.
 
+mod access;
 mod command_line;
 mod http;
 mod live;
+mod processes;
 mod refusals;
 mod servers;
 mod session;

@@ -2,10 +2,11 @@
 //!
 //! It asserts only that the process and the network behave; what an answer means is the tests' business.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ impl Place {
         Self { folder: tempfile::tempdir().expect("a temporary folder"), settings: Vec::new() }
             .with("NAUTILUS__SERVICES__MARKETDATA__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__VPIN__LISTEN", "127.0.0.1:0")
+            .with("NAUTILUS__SERVICES__WEBSOCKET__LISTEN", "127.0.0.1:0")
+            .with("NAUTILUS__SERVICES__GATEWAY__LISTEN", "127.0.0.1:0")
     }
 
     /// With an environment variable for every process started here.
@@ -67,16 +70,21 @@ impl Place {
         format!("sqlite://{}", self.path("data/nautilus.db").display())
     }
 
-    fn spawn(&self, arguments: &[&str]) -> Process {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nautilus"));
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("NAUTILUS") {
                 command.env_remove(variable);
             }
         }
-        command.args(arguments).envs(self.settings.clone()).current_dir(self.folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary starts");
+        command.args(arguments).envs(self.settings.clone()).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the binary and waits for nothing.
+    pub(crate) fn launch(&self, arguments: &[&str]) -> Process {
+        let mut command = self.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stdout = collect(child.stdout.take().expect("a pipe"));
         let stderr = collect(child.stderr.take().expect("a pipe"));
         Process { child, stdout, stderr }
@@ -84,24 +92,31 @@ impl Place {
 
     /// Runs to the end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        let mut process = self.spawn(arguments);
-        let status = process.wait();
-        process.ended(status)
+        self.launch(arguments).end()
+    }
+
+    /// Runs to the end with nobody at the other end of standard output; returns what standard error got.
+    pub(crate) fn run_unread(&self, arguments: &[&str]) -> String {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = self.command(arguments).stdout(writer).stderr(Stdio::piped()).output();
+        String::from_utf8_lossy(&output.expect("the binary starts").stderr).into_owned()
     }
 
     /// Starts engines that stay up, and waits until they are.
     pub(crate) fn start(&self, arguments: &[&str]) -> Engines {
-        let mut process = self.spawn(arguments);
-        let urls = eventually("both services print their URLs", || {
+        let mut process = self.launch(arguments);
+        let urls: [String; 4] = eventually("the services print their URLs", || {
             process.must_run();
             let stdout = process.stdout.text();
             let url = |service: &str| {
                 let line = stdout.lines().find(|line| line.trim_start().starts_with(service))?;
-                Some(line[line.find("http://")?..].trim_end().to_owned())
+                Some(line[line.find("http://")?..].trim_end_matches('/').to_owned())
             };
-            url("marketdata").zip(url("vpin"))
+            Some([url("marketdata")?, url("vpin")?, url("websocket")?, url("gateway")?])
         });
-        Engines { process, marketdata: urls.0, vpin: urls.1 }
+        let [marketdata, vpin, websocket, gateway] = urls;
+        Engines { process, marketdata, vpin, websocket, gateway }
     }
 
     /// Replays a recording at full speed and waits until the engines show all of it.
@@ -145,7 +160,7 @@ fn collect(pipe: impl Read + Send + 'static) -> Collected {
 }
 
 /// A process, killed when dropped.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     stdout: Collected,
     stderr: Collected,
@@ -158,12 +173,29 @@ impl Process {
         }
     }
 
-    fn wait(&mut self) -> ExitStatus {
-        eventually("the process ends", || self.child.try_wait().expect("a child can be waited for"))
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ended {
+        let status = eventually("the process ends", || self.child.try_wait().expect("a child can be waited for"));
+        Ended { code: status.code(), stdout: self.stdout.all(), stderr: self.stderr.all() }
     }
 
-    fn ended(&mut self, status: ExitStatus) -> Ended {
-        Ended { code: status.code(), stdout: self.stdout.all(), stderr: self.stderr.all() }
+    pub(crate) fn wait_for_line(&mut self, part: &str) {
+        eventually(&format!("'{part}' is printed"), || {
+            self.must_run();
+            self.stdout.text().contains(part).then_some(())
+        });
+    }
+
+    /// Waits until something is logged or said on standard error.
+    pub(crate) fn wait_for_notice(&mut self, part: &str) {
+        eventually(&format!("'{part}' is said"), || {
+            self.must_run();
+            self.stderr.text().contains(part).then_some(())
+        });
+    }
+
+    pub(crate) fn interrupt(&self) {
+        self.signal("-INT");
     }
 
     fn signal(&self, signal: &str) {
@@ -188,32 +220,50 @@ pub(crate) struct Engines {
     process: Process,
     pub(crate) marketdata: String,
     pub(crate) vpin: String,
+    pub(crate) websocket: String,
+    pub(crate) gateway: String,
 }
 
 impl Engines {
     pub(crate) fn wait_for_line(&mut self, part: &str) {
-        eventually(&format!("'{part}' is printed"), || {
-            self.process.must_run();
-            self.process.stdout.text().contains(part).then_some(())
-        });
+        self.process.wait_for_line(part);
     }
 
     /// Waits until something is logged or said on standard error.
     pub(crate) fn wait_for_notice(&mut self, part: &str) {
-        eventually(&format!("'{part}' is said"), || {
-            self.process.must_run();
-            self.process.stderr.text().contains(part).then_some(())
-        });
+        self.process.wait_for_notice(part);
     }
 
     pub(crate) fn interrupt(&self) {
-        self.process.signal("-INT");
+        self.process.interrupt();
     }
 
     /// Waits for the end of the process.
-    pub(crate) fn wait(mut self) -> Ended {
-        let status = self.process.wait();
-        self.process.ended(status)
+    pub(crate) fn wait(self) -> Ended {
+        self.process.end()
+    }
+
+    /// Every process under this one by its name, the newest where one was started again.
+    pub(crate) fn processes(&self) -> BTreeMap<String, u32> {
+        let said = self.process.stderr.text();
+        let parts = said.lines().filter_map(|line| line.split_once(" runs as process "));
+        let process = |(before, number): (&str, &str)| {
+            let name = before.rsplit_once("::child: ").or_else(|| before.rsplit_once("\"message\":\""))?.1;
+            Some((name.to_owned(), number.split('"').next()?.parse().ok()?))
+        };
+        parts.filter_map(process).collect()
+    }
+
+    /// The process that keeps up the others.
+    pub(crate) fn supervisor(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// Whether a service is ready, where it answers at all.
+    pub(crate) fn try_readiness(url: &str) -> Option<bool> {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
+        agent.get(format!("{url}/health/ready")).call().ok().map(|answer| answer.status() == 200)
     }
 
     /// Ctrl-C and the wait for an orderly end.
