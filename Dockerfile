@@ -52,7 +52,7 @@ FROM ${RUST_IMAGE} AS build
 WORKDIR /source
 # The toolchain that the project pins, in a layer that only a new version renews.
 COPY rust-toolchain.toml ./
-RUN rustup show
+RUN cargo --version
 ARG RUSTFLAGS=""
 ENV RUSTFLAGS=${RUSTFLAGS}
 COPY . .

@@ -122,7 +122,7 @@ fn npm(web: &Path, arguments: &[&str], limit: Duration) -> Result<(), String> {
     }
     let wrong = |line: &&str| line.to_ascii_lowercase().contains("error");
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let from = lines.iter().position(|line| wrong(line)).unwrap_or(0);
+    let from = lines.iter().position(wrong).unwrap_or(0);
     let told: Vec<_> = lines[from..].iter().take(2).copied().collect();
     Err(format!("{shown} failed ({status}): {}", told.join(" ")))
 }

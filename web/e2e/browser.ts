@@ -79,7 +79,9 @@ export async function faintTexts(page: Page): Promise<string[]> {
       if (element.getClientRects().length === 0) continue;
       const [light = 0, dark = 0] = [luminance(channels(getComputedStyle(element).color)), luminance(behind(element))].sort((a, b) => b - a);
       const ratio = (light + 0.05) / (dark + 0.05);
-      if (ratio < 4.5) found.push(`${element.tagName.toLowerCase()}.${element.className} "${(element.textContent ?? "").slice(0, 30)}" ${ratio.toFixed(2)}`);
+      if (ratio >= 4.5) continue;
+      const said = (element.textContent ?? "").slice(0, 30);
+      found.push(`${element.tagName.toLowerCase()}.${element.className} "${said}" ${ratio.toFixed(2)}`);
     }
     return [...new Set(found)];
   });

@@ -157,12 +157,10 @@ export interface Stage {
 
 export interface EngineStatus {
   engine: string;
-  url: string;
   state: "up" | "not_ready" | "down";
   reasons: string[];
   version: string | null;
   uptime_ms: number | null;
-  answer_ms: number | null;
   steps: number | null;
   lag_frames: number | null;
   http: { requests: number; errors: number; error_rate: number | null; p50_s: number | null; p99_s: number | null } | null;

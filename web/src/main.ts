@@ -74,7 +74,7 @@ function label(): void {
 function notify(status: PlatformStatus): void {
   const sentences = status.engines
     .filter(({ state }) => state === "down")
-    .map(({ engine }) => `${engine} does not answer; what it last said stays on the screen`);
+    .map(({ engine }) => `${engine} does not answer; what depends on it stands still`);
   if (instruments.length === 0) sentences.push("no market data yet; start a replay below or the simulator");
   const text = sentences.join(". ");
   write(notice, text);
@@ -127,7 +127,7 @@ poll(1_000, async () => {
   const none = (): null => null;
   const [stats, vpin] = await Promise.all([
     // An instrument that has not traded has no statistics.
-    down.has("marketdata") || !market.traded() ? null : api.stats(symbol).catch(none),
+    down.has("marketdata") || !market.traded() ? null : api.stats(symbol).catch(() => market.untraded()),
     down.has("vpin") ? null : api.vpin(symbol).catch(none),
   ]);
   if (market.symbol !== symbol) return;

@@ -75,6 +75,12 @@ export class Market {
     return this.#tradedAt !== null && performance.now() - this.#tradedAt > 1_000;
   }
 
+  /** There are none although it traded: its source started over. Until it trades again there is nothing to ask for. */
+  untraded(): null {
+    this.#tradedAt = null;
+    return null;
+  }
+
   stats(stats: Stats): void {
     this.#quote.stats(stats);
   }

@@ -198,8 +198,4 @@ export class Ring<T> {
     this.items.push(...values.slice(-this.#limit));
     if (this.items.length > this.#limit) this.items.splice(0, this.items.length - this.#limit);
   }
-
-  clear(): void {
-    this.items.length = 0;
-  }
 }

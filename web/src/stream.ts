@@ -21,7 +21,6 @@ interface Subscription {
 
 export interface Counters {
   messages: number;
-  bytes: number;
   connects: number;
   resubscribes: number;
   checksumFailures: number;
@@ -38,7 +37,7 @@ const CLOSED_BY_POLICY = 1008;
 
 export class Stream {
   readonly counters: Counters = {
-    messages: 0, bytes: 0, connects: 0, resubscribes: 0, checksumFailures: 0, heartbeatsMissed: 0, unreadable: 0,
+    messages: 0, connects: 0, resubscribes: 0, checksumFailures: 0, heartbeatsMissed: 0, unreadable: 0,
   };
   state: ConnectionState = "waiting";
   readonly #url: string;
@@ -158,7 +157,6 @@ export class Stream {
 
   #message(text: string): void {
     this.counters.messages += 1;
-    this.counters.bytes += text.length;
     this.#heardAt = Date.now();
     const message = parse(text);
     if (message === null) this.counters.unreadable += 1;

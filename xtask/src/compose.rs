@@ -171,7 +171,7 @@ impl Scene {
         let mut command = Command::new(&self.compose[0]);
         command.args(&self.compose[1..]).args(["-p", "nautilus-test"]).args(words).current_dir(root());
         command.env("DOCKER_HOST", &self.docker.host).env("NAUTILUS_PORT", self.port.to_string());
-        command.env("NAUTILUS_RECORDINGS", &self.recordings).env("COMPOSE_PARALLEL_LIMIT", "4");
+        command.env("NAUTILUS_RECORDINGS", &self.recordings).env("COMPOSE_HTTP_TIMEOUT", "600");
         command
     }
 
@@ -251,14 +251,18 @@ impl Scene {
         let words = ["run", "--rm", "-T", "keys", "keys", "new", "--name", "compose-test", "--scope", "read"];
         let said = self.compose_text(&[&words[..], &["--scope", "operate", "--days", "1"]].concat())?;
         let key = said.lines().rev().find(|line| line.starts_with("nk_")).context("keys new shows no key")?;
-        let refused = ureq::get(self.url("/api/marketdata/v1/instruments"))
-            .config()
-            .http_status_as_error(false)
-            .build()
-            .call()?;
-        println!("\nGET /api/marketdata/v1/instruments without a key: {}", refused.status());
-        ensure!(refused.status() == 401, "a key is not asked for");
+        let instruments = "/api/marketdata/v1/instruments";
+        let refused = self.status(instruments, "")?;
+        println!("\nGET {instruments} without a key: {refused}");
+        ensure!(refused == 401, "a key is not asked for");
+        // Each service reads the keys again when the file changes.
+        self.until("with the new key it is 200", || Ok(self.status(instruments, key)? == 200))?;
         Ok(key.to_owned())
+    }
+
+    fn status(&self, path: &str, key: &str) -> Result<u16> {
+        let request = ureq::get(self.url(path)).config().http_status_as_error(false).build();
+        Ok(request.header("authorization", format!("Bearer {key}")).call()?.status().as_u16())
     }
 
     fn url(&self, path: &str) -> String {

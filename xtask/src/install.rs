@@ -49,9 +49,7 @@ impl Program {
             Self::Postgres => PostgresServer::find_binaries().is_some(),
             Self::Prometheus => found("prometheus") && found("promtool"),
             Self::Alertmanager => found("amtool"),
-            Self::Chromium => {
-                found("chromium") || std::env::var_os("CHROMIUM").is_some()
-            }
+            Self::Chromium => found("chromium") || std::env::var_os("CHROMIUM").is_some(),
             // Whichever version is there is somebody's choice and stays.
             Self::Node => found("node") && found("npm"),
         }

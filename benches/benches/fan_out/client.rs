@@ -163,7 +163,7 @@ fn instants(payload: &[u8]) -> Vec<u64> {
     while let Some(at) = rest.windows(TAG.len()).position(|window| window == TAG) {
         rest = &rest[at + TAG.len()..];
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
-        found.push(digits.fold(0, |number: u64, digit| number * 10 + u64::from(digit - b'0')));
+        found.push(digits.fold(0, |number: u64, digit| number * 10 + u64::from(*digit - b'0')));
     }
     found
 }

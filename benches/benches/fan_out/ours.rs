@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use nautilus_bus::StarPublisher;
 use nautilus_messages::EngineName;
-use nautilus_messages::frame::{Definition, FrameRef, Header, Kind, Trade, WireClass, WireSide, flags};
+use nautilus_messages::frame::{Definition, FrameRef, Header, Kind, Trade, WireSide, flags};
 use nautilus_service::{Config, Platform};
-use nautilus_types::{AssetClass, Currency, InstrumentId, Side, Symbol, UnixNanos, Venue};
+use nautilus_types::{AssetClass, Instrument, InstrumentId, Price, Quantity, Side, UnixNanos};
 
 use super::client::now_ns;
 
@@ -61,23 +61,19 @@ fn header(kind: Kind, instrument: InstrumentId, sequence: u64) -> Header {
 }
 
 fn definition(instrument: InstrumentId, symbol: &str) -> Definition {
-    let mut definition = Definition {
-        header: header(Kind::Definition, instrument, 1),
-        symbol: [0; Symbol::LEN],
-        venue: [0; Venue::LEN],
-        currency: [0; Currency::LEN],
-        class: WireClass::from(AssetClass::Future),
-        reserved: [0; 11],
-        tick_nanos: 250_000_000.into(),
-        lot_nanos: 1_000_000_000.into(),
-        multiplier_nanos: 50_000_000_000.into(),
-        venue_id: 0.into(),
-        ts_expiry_ns: 0.into(),
+    let one = Quantity::from_units(1).expect("it fits");
+    let instrument = Instrument {
+        id: instrument,
+        symbol: symbol.parse().expect("a symbol"),
+        venue: "GLBX".parse().expect("a venue"),
+        class: AssetClass::Future,
+        currency: "USD".parse().expect("a currency"),
+        tick: Price::from_nanos(250_000_000),
+        lot: one,
+        multiplier: one,
     };
-    definition.symbol[..4].copy_from_slice(symbol.as_bytes());
-    definition.venue[..4].copy_from_slice(b"GLBX");
-    definition.currency[..3].copy_from_slice(b"USD");
-    definition
+    let header = header(Kind::Definition, instrument.id, 1);
+    Definition { header, ..Definition::of(&instrument, 0) }
 }
 
 fn trade(instrument: InstrumentId, sequence: u64) -> Trade {

@@ -87,10 +87,11 @@ impl Alone {
         config: Config,
         start: impl AsyncFnOnce(&Platform, TcpListener) -> Result<Running, StartError>,
     ) -> Result<ExitCode, StartError> {
+        // Before anything is said, so that whoever hears it may end it.
+        let mut ends = Ends { interrupts: Interrupts::catch()?, input: self.supervised.then(end_of_input) };
         if matches!(self.service, ServiceName::Engine(_)) {
             warn_of_local_buses(&config);
         }
-        let mut ends = Ends { interrupts: Interrupts::catch()?, input: self.supervised.then(end_of_input) };
         let mut platform = Platform::new(config).patient().with_hubs_since(self.hubs_since);
         let listener = platform.listen(self.service).await?;
         let running = tokio::select! {

@@ -60,11 +60,11 @@ impl Delivery {
                 if missing > self.server.settings.behind_max && tap.is_caught_up() {
                     return self.slow_down(tap, seq, outlet, subscriptions).await;
                 }
-                self.send_updates(tap, outlet).await?;
                 if missing > FETCH_MAX {
+                    // Before sending, so that what waits is seen to wait.
                     tap.ring();
                 }
-                Ok(())
+                self.send_updates(tap, outlet).await
             }
         }
     }

@@ -12,7 +12,7 @@ use nautilus_engine_websocket::{BookChange, Change, Level, Print, Publication, T
 use nautilus_messages::frame::BookState;
 use nautilus_types::{Price, Quantity, UnixNanos};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -385,115 +385,150 @@ async fn resume_goes_on_without_a_snapshot_while_the_updates_are_kept() {
     assert_eq!(ws.until_pong().await.last().unwrap()["code"], "unknown_topic");
 }
 
-/// Publishes until the only other client is `events` behind for good: what the system buffers is full then.
-async fn fall_behind(rig: &Rig, slow: &crate::client::Client, events: u64, quantity: &mut i64) {
-    let mut last = 0;
-    while slow.lag() < events || slow.lag() < last {
-        last = slow.lag();
-        *quantity += 1;
-        rig.publish("books.A", book(2_000, *quantity));
-        tokio::time::sleep(Duration::from_millis(1)).await;
+/// Updates of [`FILL`] that together are more than the system buffers for a client that does not read.
+const FILLING: u64 = 250;
+/// A topic that is there to fill these buffers.
+const FILL: &str = "books.FILL";
+
+/// Settings with which `FILL` alone never gets a client behind.
+fn patient() -> Settings {
+    Settings {
+        history_updates: 300,
+        history_bytes: usize::MAX,
+        behind_max: usize::MAX,
+        ..Settings::default()
+    }
+}
+
+/// A client that reads only when told to, with both topics in step.
+async fn slow_client(rig: &Rig) -> (Ws, Arc<crate::client::Client>) {
+    rig.publish(FILL, book(4_000, 1));
+    rig.trade("A");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    let stream = MaybeTlsStream::Plain(socket.connect(rig.address).await.unwrap());
+    let url = format!("ws://{}/ws", rig.address);
+    let mut slow = Ws(tokio_tungstenite::client_async(url, stream).await.unwrap().0);
+    let client = rig.client();
+    slow.send(json!({"type": "subscribe", "topics": [FILL, "trades.A"]})).await;
+    for expected in ["subscription", "snapshot", "snapshot"] {
+        assert_eq!(slow.next().await["message_type"], expected);
+    }
+    (slow, client)
+}
+
+/// Fills what the system buffers for the client, so that it is stuck, and then goes on with a small topic.
+async fn leave_behind(rig: &Rig, client: &crate::client::Client) -> u64 {
+    for quantity in 0..FILLING {
+        rig.publish(FILL, book(4_000, 2 + i64::try_from(quantity).unwrap()));
+    }
+    let (mut lag, mut same) = (0, 0);
+    while same < 50 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let now = client.lag();
+        same = if now == lag { same + 1 } else { 0 };
+        lag = now;
+    }
+    assert!(lag > 0, "the system has taken everything");
+    for _ in 0..400 {
+        rig.publish("trades.A", trade(1));
+    }
+    rig.engine.lock().unwrap()[&"trades.A".parse().unwrap()].seq
+}
+
+/// The next message that has not to do with `FILL`, and how many updates of that came before it.
+async fn next_of_the_other(slow: &mut Ws, filled: &mut u64) -> Option<Value> {
+    loop {
+        match slow.next_raw().await {
+            Some(Message::Text(text)) if text.contains(FILL) => *filled += 1,
+            Some(Message::Text(text)) if text.contains("heartbeat") => {}
+            Some(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+            Some(Message::Close(_)) | None => return None,
+            Some(_) => {}
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_is_conflated_and_delays_nobody() {
-    let settings = Settings { behind_max: 20, history_bytes: usize::MAX, ..Settings::default() };
-    let rig = Rig::start(settings).await;
-    let mut quantity = 1;
-    rig.publish("books.A", book(2_000, quantity));
-    let mut slow = rig.subscribed(json!(["books.A"])).await;
-    let client = rig.client();
+    let rig = Rig::start(Settings { behind_max: 300, history_updates: 1_000, ..patient() }).await;
+    let (mut slow, client) = slow_client(&rig).await;
     let mut prompt = rig.subscribed(json!(["trades.B"])).await;
-    let stopped = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let reader = tokio::spawn({
-        let stopped = Arc::clone(&stopped);
-        async move {
-            let mut seq = None;
-            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
-                let message = prompt.next().await;
-                assert_ne!(message["message_type"], "system", "{message}");
-                if message["message_type"] == "update" {
-                    assert_eq!(Some(place(&message).0), seq);
-                }
-                seq = message["seq"].as_u64();
-            }
-        }
-    });
-    fall_behind(&rig, &client, 50, &mut quantity).await;
+    let seq = leave_behind(&rig, &client).await;
+    // Somebody else hears everything while the slow one is stuck.
     rig.trade("B");
-    let (mut seq, mut conflated) = (0, false);
-    while seq < u64::try_from(quantity).unwrap() {
-        let message = slow.next().await;
-        match message["message_type"].as_str().unwrap() {
-            "system" => {
-                assert_eq!(message["event"], "conflated", "{message}");
-                conflated = true;
-            }
-            "update" => {
-                let (from, to) = place(&message);
-                assert!(from <= seq && seq < to, "{from} {seq} {to}");
-                seq = to;
-                let bids = message["data"]["bids"].as_array().unwrap();
-                let quantity = json!(to.to_string());
-                assert!(bids.iter().all(|level| level[1] == quantity));
-            }
-            _ => seq = message["seq"].as_u64().unwrap(),
+    assert_eq!(prompt.next().await["message_type"], "snapshot");
+    for seq in 2..100 {
+        rig.publish("trades.B", trade(seq));
+        assert_eq!(place(&prompt.next().await), (seq - 1, seq));
+    }
+    let (mut filled, mut at, mut conflated) = (0, 1, 0);
+    while filled < FILLING || at < seq {
+        let Some(message) = next_of_the_other(&mut slow, &mut filled).await else { panic!("it ended") };
+        if message["message_type"] == "system" {
+            assert_eq!((&message["event"], &message["topic"]), (&json!("conflated"), &json!("trades.A")));
+            conflated += 1;
+        } else {
+            let (from, to) = place(&message);
+            assert!(from <= at && at < to, "{from} {at} {to}");
+            let trades = message["data"]["trades"].as_array().unwrap().len() as u64;
+            assert_eq!(trades, to - from, "nothing is left out");
+            at = to;
+        }
+        if at == seq && filled < FILLING {
+            // Nothing more comes of this topic; the rest is the other's.
+            rig.publish("trades.A", trade(1));
         }
     }
-    assert!(conflated);
     let counted = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
-    assert_eq!((counted(&client.conflated), counted(&client.resynchronised)), (1, 0));
-    // It comes at the slow pace now.
-    quantity += 1;
-    rig.publish("books.A", book(2_000, quantity));
-    assert_eq!(slow.next().await["seq"], quantity);
-    stopped.store(true, std::sync::atomic::Ordering::Relaxed);
-    rig.trade("B");
-    reader.await.unwrap();
+    assert_eq!((conflated, counted(&client.conflated), counted(&client.resynchronised)), (1, 1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_falls_out_of_the_window_gets_a_snapshot_and_in_the_end_a_reason() {
-    let settings =
-        Settings { behind_max: 20, history_updates: 30, resynchronise_max: 2, ..Settings::default() };
-    let rig = Rig::start(Settings { history_bytes: usize::MAX, ..settings }).await;
-    let mut quantity = 1;
-    rig.publish("books.A", book(2_000, quantity));
-    let mut slow = rig.subscribed(json!(["books.A"])).await;
-    let client = rig.client();
-    for _ in 0..2 {
-        fall_behind(&rig, &client, 100, &mut quantity).await;
-        let resynchronised = loop {
-            let message = slow.next().await;
+    let rig = Rig::start(Settings { resynchronise_max: 2, ..patient() }).await;
+    let (mut slow, client) = slow_client(&rig).await;
+    for round in 1..=2 {
+        let seq = leave_behind(&rig, &client).await;
+        let (mut filled, mut events) = (0, Vec::new());
+        loop {
+            let message = next_of_the_other(&mut slow, &mut filled).await.expect("it goes on");
             if message["message_type"] == "system" {
-                break message;
+                events.push(message["event"].clone());
+            } else if message["seq"] == seq {
+                assert_eq!(message["message_type"], "snapshot");
+                break;
             }
-        };
-        assert_eq!(resynchronised["event"], "resynchronised");
-        let snapshot = slow.next().await;
-        assert_eq!((&snapshot["message_type"], &snapshot["seq"]), (&json!("snapshot"), &json!(quantity)));
+        }
+        assert_eq!(events, ["resynchronised"], "in round {round}");
+        // The rest of what filled the buffers, so that the next round begins in step.
+        eventually_read(&mut slow, filled).await;
     }
-    fall_behind(&rig, &client, 100, &mut quantity).await;
+    leave_behind(&rig, &client).await;
     let end = slow.end().await.expect("a close frame");
     assert_eq!(u16::from(end.code), 1013);
     assert!(end.reason.contains("too slow"), "{end:?}");
     assert_eq!(client.resynchronised.load(std::sync::atomic::Ordering::Relaxed), 3);
 }
 
+/// Reads until all updates of `FILL` of a round have come.
+async fn eventually_read(slow: &mut Ws, mut filled: u64) {
+    while filled < FILLING {
+        if slow.next_text().await.contains(FILL) {
+            filled += 1;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_is_let_go() {
-    let settings = Settings { stall_ms: 300, history_bytes: 1 << 20, ..Settings::default() };
-    let rig = Rig::start(settings).await;
-    let mut quantity = 1;
-    rig.publish("books.A", book(2_000, quantity));
-    let mut stalled = rig.subscribed(json!(["books.A"])).await;
-    let lanes = rig.server.fan_out.page(None, 1).remove(0);
-    while lanes.counts().0 > 0 {
-        quantity += 1;
-        rig.publish("books.A", book(2_000, quantity));
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    let rig = Rig::start(Settings { stall_ms: 500, ..patient() }).await;
+    let (mut stalled, _) = slow_client(&rig).await;
+    for quantity in 0..FILLING {
+        rig.publish(FILL, book(4_000, 2 + i64::try_from(quantity).unwrap()));
     }
+    let lanes = rig.server.fan_out.page(None, 1).remove(0);
+    eventually("nobody listens any more", || lanes.counts().0 == 0).await;
     // It hears why, if it begins to read in time.
     if let Some(frame) = stalled.end().await {
         assert_eq!(u16::from(frame.code), 1013);

@@ -109,10 +109,12 @@ export class CandleChart {
   #describe(pointed: Candle | null): void {
     const shown = pointed ?? this.#candles?.last() ?? null;
     const text = (value: number): string => price(value, this.#digits);
-    const line =
-      shown === null
-        ? "no bars yet"
-        : `${day(shown.time * 1000)} ${clock(shown.time * 1000)}  O ${text(shown.open)}  H ${text(shown.high)}  L ${text(shown.low)}  C ${text(shown.close)}  V ${count(shown.volume)}`;
+    const figures = (candle: Candle): string => {
+      const { open, high, low, close, volume } = candle;
+      const prices = `O ${text(open)}  H ${text(high)}  L ${text(low)}  C ${text(close)}`;
+      return `${day(candle.time * 1000)} ${clock(candle.time * 1000)}  ${prices}  V ${count(volume)}`;
+    };
+    const line = shown === null ? "no bars yet" : figures(shown);
     write(this.#legend, line);
     if (pointed === null) mark(this.#place, "aria-label", `Candles with volume; newest: ${line}`);
   }
@@ -140,7 +142,7 @@ export class CandleChart {
       ArrowLeft: () => scale.scrollToPosition(scale.scrollPosition() - 10, false),
       ArrowRight: () => scale.scrollToPosition(scale.scrollPosition() + 10, false),
       Home: () => scale.fitContent(),
-      End: () => scale.scrollToRealTime(),
+      End: () => scale.scrollToPosition(RIGHT_BARS, false),
       "+": () => scale.applyOptions({ barSpacing: Math.min(40, spacing * 1.25) }),
       "=": () => scale.applyOptions({ barSpacing: Math.min(40, spacing * 1.25) }),
       "-": () => scale.applyOptions({ barSpacing: Math.max(1, spacing / 1.25) }),

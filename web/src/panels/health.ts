@@ -64,7 +64,8 @@ function part(name: string, state: string, detail: string): HTMLLIElement {
 
 function feedPart(feed: Feed): HTMLLIElement {
   const kind = feed.simulated ? "SIMULATED" : feed.kind;
-  return part(`feed ${feed.name}`, feed.state, feed.reason ?? `${kind} ${feed.schema} · ${count(feed.records)} records · ${feed.symbols.slice(0, 6).join(" ")}`);
+  const facts = `${kind} ${feed.schema} · ${count(feed.records)} records · ${feed.symbols.slice(0, 6).join(" ")}`;
+  return part(`feed ${feed.name}`, feed.state, feed.reason ?? facts);
 }
 
 export class Health {

@@ -24,7 +24,11 @@ class Row {
   constructor(engine: string, stage: string) {
     const track = make("td", { class: "track" }, make("span", { class: "rail", "aria-hidden": "true" }, this.#range, ...this.#marks));
     this.node = make(
-      "tr", {}, make("th", { scope: "row" }, engine), make("td", { class: "stage" }, NAMES[stage] ?? stage.replaceAll("_", " ")), track, ...this.#cells,
+      "tr", {},
+      make("th", { scope: "row" }, engine),
+      make("td", { class: "stage" }, NAMES[stage] ?? stage.replaceAll("_", " ")),
+      track,
+      ...this.#cells,
     );
   }
 

@@ -61,10 +61,11 @@ export class Rates {
     write(this.#legend, text);
     mark(this.#place, "aria-label", `Rates: ${text}`);
     const { connects, resubscribes, checksumFailures, heartbeatsMissed, unreadable } = counters;
-    write(
-      this.#facts,
-      `Stream: ${connects} connects, ${resubscribes} resubscribed, ${checksumFailures} checksum failures, ${heartbeatsMissed} heartbeats missed, ${unreadable} unreadable`,
-    );
+    const facts = [
+      `${connects} connects`, `${resubscribes} resubscribed`, `${checksumFailures} checksum failures`,
+      `${heartbeatsMissed} heartbeats missed`, `${unreadable} unreadable`,
+    ];
+    write(this.#facts, `Stream: ${facts.join(", ")}`);
   }
 
   #options(): Options {

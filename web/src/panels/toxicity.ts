@@ -87,7 +87,8 @@ export class Toxicity {
     write(vpin.value, reading?.vpin?.toFixed(4) ?? NONE);
     write(cdf.value, percent(reading?.cdf));
     const volume = state?.bucket_volume ?? null;
-    write(bucket.value, reading === null || volume === null ? NONE : `${percent(Number(reading.filled) / Number(volume))} of ${count(Number(volume))}`);
+    const filled = reading === null || volume === null ? null : Number(reading.filled) / Number(volume);
+    write(bucket.value, filled === null ? NONE : `${percent(filled)} of ${count(Number(volume))}`);
     write(buckets.value, reading === null ? NONE : `${count(reading.buckets)}, window ${state?.window ?? NONE}`);
     const left = state?.calibration_trades_left ?? 0;
     const level = reading?.level ?? null;

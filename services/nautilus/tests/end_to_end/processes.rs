@@ -141,7 +141,9 @@ fn a_killed_hub_is_ready_again_and_the_replay_is_gone() {
     let engines = place.start(&QUIET);
     start_replay(&engines);
     eventually("the replay runs", || (records(&engines) > 1_000).then_some(()));
-    let trades = get(&engines.vpin, "/v1/vpin/SIM01")["trades"].as_u64();
+    let trades = eventually("vpin has trades of it", || {
+        ask("GET", &engines.vpin, "/v1/vpin/SIM01", None).body["trades"].as_u64().filter(|trades| *trades > 0)
+    });
     kill_until_ready(&engines, "marketdata");
     let gone = ask("GET", &engines.marketdata, "/v1/replays/1", None);
     assert_eq!((gone.status, &gone.body["code"]), (404, &json!("unknown_replay")), "{}", gone.text);
@@ -152,7 +154,10 @@ fn a_killed_hub_is_ready_again_and_the_replay_is_gone() {
         "{}",
         gone.text
     );
-    assert!(get(&engines.vpin, "/v1/vpin/SIM01")["trades"].as_u64() >= trades, "readers keep what they have");
+    assert!(
+        get(&engines.vpin, "/v1/vpin/SIM01")["trades"].as_u64() >= Some(trades),
+        "readers keep what they have"
+    );
     start_replay(&engines);
     finish_replay(&engines);
     assert_eq!(engines.digests()[0], expected[0]);

@@ -5,6 +5,7 @@ mod client;
 mod platform;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use nautilus_marketdata::Pace;
 use nautilus_testkit::es_session;
@@ -137,18 +138,23 @@ async fn a_dropped_connection_goes_on_where_it_was() {
     let session = session();
     for conflate_ms in [0, 50] {
         let mut first = Client::subscribed(&url, &["books.*"], conflate_ms).await;
-        let (replayed, resumed) = tokio::join!(services.replay(&session, Pace::Max), async {
+        let ended = AtomicBool::new(false);
+        let replay = async {
+            services.replay(&session, Pace::Max).await;
+            ended.store(true, Relaxed);
+        };
+        let ((), mut second) = tokio::join!(replay, async {
             let heard = |client: &Client| client.topics.values().map(|topic| topic.updates).sum::<u64>();
-            while heard(&first) < 20 {
+            // A fast machine may be through before; then all of the rest is resumed. Heartbeats keep this going.
+            while heard(&first) < 5 && (first.topics.is_empty() || !ended.load(Relaxed)) {
                 assert!(first.take().await);
             }
             let topics = std::mem::take(&mut first.topics);
             drop(first);
-            // Some time without a connection: at least a part of the session goes by.
-            let read =
-                || services.websocket.engine.progress().star_read.load(std::sync::atomic::Ordering::Relaxed);
+            // Some time without a connection, in which the session goes on.
+            let read = || services.websocket.engine.progress().star_read.load(Relaxed);
             let before = read();
-            eventually("the session goes on", || read() > before).await;
+            eventually("the session goes on", || read() > before || ended.load(Relaxed)).await;
             let count = topics.len() as u64;
             let mut second = Client::resumed(&url, topics, conflate_ms).await;
             while second.events.values().sum::<u64>() < count {
@@ -157,8 +163,6 @@ async fn a_dropped_connection_goes_on_where_it_was() {
             assert_eq!(second.events.get("resumed"), Some(&count), "{:?}", second.events);
             second
         });
-        let () = replayed;
-        let mut second = resumed;
         second.catch_up(&get(format!("{url}/v1/topics?limit=4096")).await).await;
         check_books(&second, &marketdata).await;
         assert!(second.topics.values().all(|topic| topic.snapshots == 1), "no fresh snapshot was needed");
