@@ -148,15 +148,18 @@ fn the_page_works_in_a_real_browser() {
         let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), notice.as_bytes());
         return;
     }
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = tempfile::Builder::new().prefix("nautilus-").tempdir().expect("a temporary folder");
     let (kill, start) = (Wish::new(folder.path(), "kill"), Wish::new(folder.path(), "start"));
     let pictures = std::env::var_os("NAUTILUS_SCREENSHOTS")
         .map_or_else(|| folder.path().join("screenshots"), |path| root().join(path));
+    // Where the path in the screenshots says nothing of the machine.
+    let recording = folder.path().join("session.mbo.dbn.zst");
+    std::fs::copy(root().join("samples/simulated-session.mbo.dbn.zst"), &recording).expect("the sample is there");
     let mut command = Command::new("npm");
     command.args(["run", "--silent", "e2e"]).current_dir(root().join("web")).stdin(Stdio::null());
     command
         .env("BASE_URL", &gateway)
-        .env("REPLAY_FILE", root().join("samples/simulated-session.mbo.dbn.zst").canonicalize().unwrap())
+        .env("REPLAY_FILE", recording)
         .env("SCREENSHOTS", pictures)
         .env("KILLED", ENGINE)
         .env("KILL_CMD", kill.command())
