@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use nautilus_bus::BusHealth;
 use nautilus_engine::Engine;
@@ -417,9 +417,10 @@ pub(crate) fn router(chassis: &Arc<Chassis>, about: &str, api: OpenApiRouter) ->
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(chassis.base.config.http.body_limit_bytes));
-    if let Some(guard) = guard {
-        router = router.layer(from_fn_with_state(guard, access::guard));
-    }
+    router = match guard {
+        Some(guard) => router.layer(from_fn_with_state(guard, access::guard)),
+        None => router.layer(from_fn(access::only_local)),
+    };
     router.layer(from_fn_with_state(Arc::clone(chassis), observe))
 }
 

@@ -253,6 +253,25 @@ async fn every_kind_of_caller_is_let_in_or_told_why_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_open_listener_answers_only_its_own_machine() {
+    let mut toy = Toy::new();
+    toy.config.access.required = false;
+    let running = toy.serve().await;
+    for (headers, status) in [
+        ("Host: 127.0.0.1:8001", 200),
+        ("Host: localhost\r\nOrigin: http://localhost:5173", 200),
+        ("Host: rebound.example:8001", 403),
+        ("Host: 127.0.0.1\r\nOrigin: https://evil.example", 403),
+        ("Host: 127.0.0.1\r\nOrigin: null", 403),
+    ] {
+        let request = format!("GET /read HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n");
+        let answer = converse(TcpStream::connect(running.address).await.unwrap(), request.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{headers}: {answer}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_open_listener_asks_for_nothing() {
     let mut toy = Toy::new();
     toy.config.access.required = false;
@@ -396,7 +415,7 @@ async fn a_head_that_comes_too_slowly_is_not_waited_for() {
     toy.config.access.required = false;
     toy.config.http.head_timeout_ms = 300;
     let running = toy.serve().await;
-    for head in ["", "GET", "GET /read HTTP/1.1\r\nhost: x\r\nx-slow: "] {
+    for head in ["", "GET", "GET /read HTTP/1.1\r\nhost: localhost\r\nx-slow: "] {
         let answer = converse(TcpStream::connect(running.address).await.unwrap(), head.as_bytes()).await;
         assert!(!answer.contains("200 OK"), "{head}: {answer}");
     }
@@ -415,7 +434,7 @@ async fn connections_beyond_the_limit_are_told_so() {
     toy.config.http.connections_max = 2;
     toy.config.http.head_timeout_ms = 600_000;
     let running = toy.serve().await;
-    let request = b"GET /read HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let request = b"GET /read HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let connect = async || TcpStream::connect(running.address).await.unwrap();
     let (mut first, second) = (connect().await, connect().await);
     for _ in 0..100 {
@@ -423,7 +442,7 @@ async fn connections_beyond_the_limit_are_told_so() {
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("too_many_connections"), "{answer}");
     }
     // Those that have a place keep it.
-    first.write_all(b"GET /read HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    first.write_all(b"GET /read HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut status = [0; 12];
     first.read_exact(&mut status).await.unwrap();
     assert_eq!(&status, b"HTTP/1.1 200");
@@ -446,7 +465,7 @@ async fn an_upgraded_connection_shows_its_key_keeps_its_place_and_ends_with_the_
     let connect = async |protocol: &str| {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         let head = format!(
-            "GET /upgrade HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-protocol: \
+            "GET /upgrade HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-protocol: \
              {protocol}\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -469,7 +488,7 @@ async fn an_upgraded_connection_shows_its_key_keeps_its_place_and_ends_with_the_
     let mut answered = 0;
     for _ in 0..10 {
         let mut other = TcpStream::connect(running.address).await.unwrap();
-        other.write_all(b"GET /public HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        other.write_all(b"GET /public HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let mut status = [0; 12];
         other.read_exact(&mut status).await.unwrap();
         answered += usize::from(&status == b"HTTP/1.1 200");

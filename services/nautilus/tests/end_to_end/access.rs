@@ -179,7 +179,7 @@ fn websockets_show_their_key(gateway: &str, services: &[(String, String)], key: 
     for url in [gateway, websocket] {
         let open = |protocols: &str| {
             let head = format!(
-                "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                "GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                  sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: {protocols}\r\n\r\n"
             );
             send_raw(url, head.as_bytes())

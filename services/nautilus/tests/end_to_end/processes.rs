@@ -236,7 +236,7 @@ fn a_second_ctrl_c_ends_every_process_at_once() {
     let processes: Vec<_> = engines.processes().into_values().collect();
     let mut stream = TcpStream::connect(engines.vpin.trim_start_matches("http://")).expect("it listens");
     let request =
-        "POST /v1/vpin/calculate HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
+        "POST /v1/vpin/calculate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line).expect("it answers");
