@@ -1,7 +1,8 @@
 //! Builds the page in `web/` with npm and embeds it: writes `page.rs`, a table of its files, into the build's folder.
 //!
 //! It never fails the build and never waits for long: without Node, or when npm cannot do its work, the gateway has the
-//! plain page and the build says so. `NAUTILUS_WEB=skip` leaves the page out.
+//! plain page and the build says so. Once that has changed, the next build makes the page. `NAUTILUS_WEB=skip` leaves the
+//! page out.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -47,13 +48,21 @@ fn page(web: &Path, built: &Path) -> Result<Option<PathBuf>, String> {
     }
     let ready_made = web.join("dist");
     if !node_is_there() {
-        println!("cargo::rerun-if-changed={}", web.join("package.json").display());
+        rerun_when_programs_change();
         if ready_made.join("index.html").exists() {
             println!("cargo::rerun-if-changed={}", ready_made.display());
             return Ok(Some(ready_made));
         }
         return Err(format!("Node {NODE_MAJOR} or newer with npm is not on the PATH"));
     }
+    build(web, built).inspect_err(|_| {
+        // A file that never exists: what npm lacked, a network for example, shows in no file, so the next build tries again.
+        println!("cargo::rerun-if-changed={}", built.join("no page yet").display());
+    })
+}
+
+/// Installs what the page is built with and builds it.
+fn build(web: &Path, built: &Path) -> Result<Option<PathBuf>, String> {
     // Builds of other profiles may run at the same time.
     let lock = std::fs::File::open(web.join("package.json"))
         .map_err(|error| format!("web/package.json: {error}"))?;
@@ -76,6 +85,15 @@ fn page(web: &Path, built: &Path) -> Result<Option<PathBuf>, String> {
         return Err("`npm run build` made no index.html".to_owned());
     }
     Ok(Some(built.to_owned()))
+}
+
+/// Node may be installed later: then a folder of the PATH changes, or the PATH itself.
+fn rerun_when_programs_change() {
+    println!("cargo::rerun-if-env-changed=PATH");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for folder in std::env::split_paths(&path).filter(|folder| folder.is_absolute() && folder.is_dir()) {
+        println!("cargo::rerun-if-changed={}", folder.display());
+    }
 }
 
 /// Whether what the lock file asks for is installed already.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use nautilus_messages::EngineName;
+pub use nautilus_store::mask_url;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -404,7 +405,8 @@ impl Config {
             Err(ConfigError::Setting { key: key.to_owned(), message: message.to_owned() })
         };
         self.access.check()?;
-        let plain = |url: &str| url.strip_prefix("http://").is_some_and(|h| h.contains(':') && !h.contains('/'));
+        let plain =
+            |url: &str| url.strip_prefix("http://").is_some_and(|h| h.contains(':') && !h.contains('/'));
         if let Some(name) = ServiceName::all().find(|name| !plain(&self.services.url(*name))) {
             return refuse(&format!("services.{name}.url"), "it must be of the form http://host:port");
         }
@@ -448,17 +450,6 @@ impl Config {
             "# Effective configuration; override any key with {ENV_PREFIX}SECTION__KEY=value.\n{body}"
         );
         text
-    }
-}
-
-/// Hides the password of a URL: `redis://:***@host`.
-#[must_use]
-pub fn mask_url(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((credentials, host)) = rest.rsplit_once('@') else { return url.to_owned() };
-    match credentials.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:***@{host}"),
-        None => url.to_owned(),
     }
 }
 
@@ -570,8 +561,6 @@ mod tests {
 
     #[test]
     fn passwords_are_masked() {
-        assert_eq!(mask_url("postgres://u:p@ss@h/d"), "postgres://u:***@h/d");
-        assert_eq!(mask_url("redis://127.0.0.1:6380"), "redis://127.0.0.1:6380");
         let mut config = Config::default();
         config.store.url = "postgres://u:hunter2@h/d".into();
         assert!(!config.to_masked_toml().contains("hunter2"));

@@ -130,13 +130,18 @@ async fn receive(
     app: Router,
     reception: &Reception,
     place: OwnedSemaphorePermit,
-    stop: StopSignal,
+    mut stop: StopSignal,
 ) {
     let place = Place::new(reception.service, place);
     let Some(tls) = &reception.tls else {
         return converse(Watched::new(stream, place), peer, app, reception, stop).await;
     };
-    match tokio::time::timeout(reception.head_timeout, tls.accept(stream)).await {
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(reception.head_timeout, tls.accept(stream)) => accepted,
+        // Nothing was asked yet, so a stop waits for nothing.
+        () = stop.wait() => return,
+    };
+    match accepted {
         Ok(Ok(stream)) => converse(Watched::new(stream, place), peer, app, reception, stop).await,
         Ok(Err(error)) => {
             tracing::debug!(service = %reception.service, %peer, %error, "a TLS handshake failed");

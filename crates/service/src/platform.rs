@@ -63,7 +63,9 @@ impl StartError {
         match self {
             Self::Config(_) => crate::config::EXIT_USAGE,
             Self::File(_) => 66,
-            Self::Listen { .. } | Self::Bus(_) | Self::Store(_) | Self::Unavailable(_) | Self::System(_) => 69,
+            Self::Listen { .. } | Self::Bus(_) | Self::Store(_) | Self::Unavailable(_) | Self::System(_) => {
+                69
+            }
         }
     }
 }
@@ -141,7 +143,15 @@ impl Platform {
         let local_mesh = (bus.engine_logic.transport == Transport::Local)
             .then(|| Mesh::local(mesh_limits(&bus.engine_logic), label));
         let (failed, _) = watch::channel(false);
-        Self { config: Arc::new(config), local_star, local_mesh, exporter, failed, from_epoch: 0, patient: false }
+        Self {
+            config: Arc::new(config),
+            local_star,
+            local_mesh,
+            exporter,
+            failed,
+            from_epoch: 0,
+            patient: false,
+        }
     }
 
     /// The platform has its own hub: what former ones left in the Redis star is passed over, so that a run does not

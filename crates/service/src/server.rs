@@ -107,7 +107,17 @@ impl Running {
         let server = tokio::spawn(serve(listener, app, reception, stop));
         let drain_timeout = Duration::from_millis(config.http.drain_timeout_ms);
         tracing::info!(%service, %address, tls = secure, keys, "listening");
-        Ok(Self { service, address, secure, drain_timeout, chassis, shut, server, stop_feeds: None, stop_engine: None })
+        Ok(Self {
+            service,
+            address,
+            secure,
+            drain_timeout,
+            chassis,
+            shut,
+            server,
+            stop_feeds: None,
+            stop_engine: None,
+        })
     }
 
     /// Ends these feeds before anything else when the service stops.

@@ -378,7 +378,8 @@ fn certify(toy: &mut Toy) -> tokio_rustls::TlsConnector {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_answers_over_tls_only() {
     let mut toy = Toy::new();
-    toy.config.http.head_timeout_ms = 500;
+    // Enough for a handshake on a machine that has much to do.
+    toy.config.http.head_timeout_ms = 3_000;
     let connector = certify(&mut toy);
     let key = toy.key("desk", &[Scope::Read], wall_clock());
     let running = toy.serve_on("0.0.0.0:0").await.unwrap();
@@ -404,6 +405,17 @@ async fn tls_answers_over_tls_only() {
     })
     .await;
     running.stop().await;
+
+    toy.config.http.head_timeout_ms = 600_000;
+    toy.config.http.drain_timeout_ms = 600_000;
+    let running = toy.serve_on("0.0.0.0:0").await.unwrap();
+    let silent = TcpStream::connect(("127.0.0.1", running.address.port())).await.unwrap();
+    let url = format!("http://127.0.0.1:{}", running.address.port());
+    let _ = converse(TcpStream::connect(&url[7..]).await.unwrap(), b"not TLS\r\n\r\n").await;
+    let stopped = tokio::time::timeout(PATIENCE, running.stop()).await;
+    stopped.expect("a stop does not wait for a handshake that nobody makes");
+    drop(silent);
+
     toy.config.access.tls.key = toy.path("nothing.pem");
     let error = toy.serve_on("0.0.0.0:0").await.expect_err("it must not start");
     assert!(error.exit_code() == 64 && error.to_string().contains("access.tls.key"), "{error}");
@@ -413,12 +425,13 @@ async fn tls_answers_over_tls_only() {
 async fn a_head_that_comes_too_slowly_is_not_waited_for() {
     let mut toy = Toy::new();
     toy.config.access.required = false;
-    toy.config.http.head_timeout_ms = 300;
+    toy.config.http.head_timeout_ms = 2_000;
     let running = toy.serve().await;
-    for head in ["", "GET", "GET /read HTTP/1.1\r\nhost: localhost\r\nx-slow: "] {
+    let slow = async |head: &str| {
         let answer = converse(TcpStream::connect(running.address).await.unwrap(), head.as_bytes()).await;
         assert!(!answer.contains("200 OK"), "{head}: {answer}");
-    }
+    };
+    tokio::join!(slow(""), slow("GET"), slow("GET /read HTTP/1.1\r\nhost: localhost\r\nx-slow: "));
     let metrics = ask(&running.url(), "GET", "/metrics", None).await.body;
     assert!(
         metrics

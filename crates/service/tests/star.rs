@@ -106,7 +106,7 @@ async fn connections(redis: Option<&RedisServer>) -> (TempDir, Platform, Connect
 }
 
 async fn until(what: &str, mut true_now: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !true_now().await {
         assert!(Instant::now() < deadline, "waited too long until {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -119,7 +119,7 @@ async fn heard(handle: &EngineHandle<Listener>) -> Vec<Heard> {
 
 async fn until_heard(handle: &EngineHandle<Listener>, expected: &[Heard]) {
     let mut last = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while last != expected {
         assert!(Instant::now() < deadline, "{last:?} instead of {expected:?}");
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -178,7 +178,7 @@ async fn an_engine_is_told_when_the_hub_restarts() {
     (1..=3).for_each(|sequence| first.publish(&trade(sequence)));
     put_snapshot(&mut first, 3);
     until_heard(&handle, &[Frame(3)]).await;
-    assert!(first.flush(Duration::from_secs(10)).await);
+    assert!(first.flush(Duration::from_secs(60)).await);
     drop(first);
     let mut second = star().await.publisher(2).unwrap();
     (1..=2).for_each(|sequence| second.publish(&trade(sequence)));
@@ -199,7 +199,7 @@ async fn publications_go_to_the_sink_instead_of_the_views() {
     let sink = move |symbol, heard| drop(sender.send((symbol, heard)));
     let handle = shell.publish_to(sink).spawn().unwrap();
     hub.publish(&trade(1));
-    let wait = move || receiver.recv_timeout(Duration::from_secs(20)).unwrap();
+    let wait = move || receiver.recv_timeout(Duration::from_secs(60)).unwrap();
     let (symbol, heard): (Symbol, _) = tokio::task::spawn_blocking(wait).await.unwrap();
     assert_eq!((symbol.as_str(), heard), ("TOY", vec![Heard::Frame(1)]));
     assert!(handle.views().is_empty());

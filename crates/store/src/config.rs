@@ -33,7 +33,7 @@ impl StoreConfig {
     /// The URL with any password replaced by `***`.
     #[must_use]
     pub fn masked_url(&self) -> String {
-        mask(&self.url)
+        mask_url(&self.url)
     }
 }
 
@@ -47,22 +47,19 @@ impl fmt::Debug for StoreConfig {
     }
 }
 
-/// Masks from the first ':' of the authority to the last '@', so that an unescaped password never shows, and
-/// a `password` parameter.
-fn mask(url: &str) -> String {
+/// A URL with its password replaced by `***`: from the first ':' of the authority to the last '@', so that an unescaped
+/// password never shows, or the `password` (`pass` of Redis) among its parameters.
+#[must_use]
+pub fn mask_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let rest = match (rest.find(':'), rest.rfind('@')) {
         (Some(colon), Some(at)) if colon < at => format!("{}:***{}", &rest[..colon], &rest[at..]),
         _ => rest.to_owned(),
     };
-    let rest = match rest.find("password=") {
-        Some(start) => {
-            let end = rest[start..].find('&').map_or(rest.len(), |length| start + length);
-            format!("{}password=***{}", &rest[..start], &rest[end..])
-        }
-        None => rest,
-    };
-    format!("{scheme}://{rest}")
+    let found = ["password=", "pass="].iter().find_map(|name| Some(rest.find(name)? + name.len()));
+    let Some(start) = found else { return format!("{scheme}://{rest}") };
+    let end = rest[start..].find('&').map_or(rest.len(), |length| start + length);
+    format!("{scheme}://{}***{}", &rest[..start], &rest[end..])
 }
 
 /// A parsed URL.
@@ -74,7 +71,7 @@ pub(crate) enum Target {
 
 impl Target {
     pub(crate) fn parse(url: &str) -> Result<Self, StoreError> {
-        let refuse = |reason: &str| StoreError::Url { url: mask(url), reason: reason.to_owned() };
+        let refuse = |reason: &str| StoreError::Url { url: mask_url(url), reason: reason.to_owned() };
         if let Some(path) = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
             return match path {
                 "" => Err(refuse("it names no file")),
@@ -108,6 +105,7 @@ mod tests {
             ("postgres://user:secret@host:5432/db", "postgres://user:***@host:5432/db"),
             ("postgres://user:se@cr:e/t@host/db", "postgres://user:***@host/db"),
             ("postgres://host/db?password=secret&user=me", "postgres://host/db?password=***&user=me"),
+            ("redis+unix:///run/redis.sock?pass=secret&db=1", "redis+unix:///run/redis.sock?pass=***&db=1"),
         ] {
             let config = StoreConfig::new(url, "test");
             assert_eq!(config.masked_url(), masked);

@@ -304,17 +304,18 @@ fn migrator() -> Migrator {
 /// SQLite has no lock across a whole migration, nor does its busy timeout cover the change to write-ahead logging,
 /// so processes that start at once may collide: the one that loses tries again, until the caller's patience ends.
 async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), MigrateError> {
-    let mut collisions = 0;
+    let (mut tries, mut met) = (0, 0);
     loop {
         let result = try_migrate_sqlite(pool).await;
         match &result {
-            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) if is_busy(error) => {}
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
+                if is_busy(error) => {}
             // Not locked, but the other's work met in the middle: its tables are there when we look again.
-            Err(MigrateError::ExecuteMigration(..)) if collisions < 5 => {}
+            Err(MigrateError::ExecuteMigration(..)) if met < 5 => met += 1,
             _ => return result,
         }
-        collisions += 1;
-        tokio::time::sleep(Duration::from_millis(50 * collisions.min(10))).await;
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(50 * tries.min(10))).await;
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use nautilus_messages::record::Record;
 
-pub use config::StoreConfig;
+pub use config::{StoreConfig, mask_url};
 pub use error::StoreError;
 
 use config::Target;

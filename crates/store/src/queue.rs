@@ -79,7 +79,8 @@ impl Shared {
         // From zero, so that the first loss is an increase that an alert can see.
         metrics::counter!("nautilus_store_dropped_total", "service" => service).increment(0);
         for kind in ["row", "database"] {
-            metrics::counter!("nautilus_store_errors_total", "service" => service, "kind" => kind).increment(0);
+            metrics::counter!("nautilus_store_errors_total", "service" => service, "kind" => kind)
+                .increment(0);
         }
         Self {
             limit: limit.max(1),

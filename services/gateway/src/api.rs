@@ -21,6 +21,9 @@ use crate::status::StatusBoard;
 use crate::topology::topology;
 use crate::tunnel::Tunnels;
 
+/// The WebSocket under the path that the engines' documents give it; only a tunnel carries it.
+const ENGINE_WEBSOCKET: &str = "/api/websocket/ws";
+
 /// What the routes answer from.
 pub(crate) struct Gateway {
     pub(crate) proxy: Proxy,
@@ -74,6 +77,9 @@ pub(crate) fn own_document(about: &str) -> Value {
     (status = 413, body = Problem), (status = 502, body = Problem), (status = 504, body = Problem),
 ))]
 async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, Problem> {
+    if request.uri().path() == ENGINE_WEBSOCKET {
+        return gateway.tunnels.open(request).await;
+    }
     gateway.proxy.forward(request).await
 }
 

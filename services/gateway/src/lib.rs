@@ -41,7 +41,7 @@ pub fn start(base: Base, listener: TcpListener) -> Result<Running, StartError> {
     let access = &base.config.access;
     let tls = access.tls.is_set() && !address.ip().is_loopback();
     let front = Front { behind_proxy: access.behind_proxy, tls };
-    let client = upstream::client();
+    let client = upstream::client(&base.config);
     let watched = poller::watched(&base)?;
     let documents = Arc::new(Documents::new(api::own_document(ABOUT)));
     let key = own_key(&base.config)?;

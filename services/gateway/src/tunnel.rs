@@ -17,6 +17,7 @@ use nautilus_messages::EngineName;
 use nautilus_service::{Base, ConfigError, Problem};
 use tokio::io::{AsyncWriteExt as _, copy, split};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower_http::timeout::TimeoutBody;
 
 use crate::headers::{Front, drop_one_hop};
 use crate::proxy::unreachable;
@@ -79,7 +80,7 @@ impl Tunnels {
             answer.ok().and_then(Result::ok).ok_or_else(|| unreachable(EngineName::Websocket))?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             drop_one_hop(answer.headers_mut());
-            return Ok(answer.map(Body::new));
+            return Ok(answer.map(|body| Body::new(TimeoutBody::new(PATIENCE, body))));
         }
         let engine = hyper::upgrade::on(&mut answer);
         tokio::spawn(carry(caller, engine, place, self.open.clone(), self.stopping.clone()));

@@ -14,21 +14,29 @@ use nautilus_service::{Config, ConfigError};
 
 /// An engine that does not take a connection within this time is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Idle connections kept per engine, and for how long: not as long as engines keep theirs (`http.head_timeout_ms`), or a
-/// request would meet a connection that is just being closed.
+/// Idle connections kept per engine.
 const IDLE_MAX: usize = 64;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A machine that vanished without a word is noticed after this long without an answer to probes; a WebSocket through
+/// the gateway would otherwise wait for it for ever.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
 
 pub(crate) type Client = hyper_util::client::legacy::Client<HttpConnector, Body>;
 
-pub(crate) fn client() -> Client {
+pub(crate) fn client(config: &Config) -> Client {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_keepalive(Some(PROBE_AFTER));
+    connector.set_keepalive_interval(Some(PROBE_EVERY));
+    connector.set_keepalive_retries(Some(PROBES));
+    // Half as long as engines keep theirs, or a request would meet a connection that is just being closed.
+    let idle = Duration::from_millis(config.http.head_timeout_ms) / 2;
     // The Host header is set here from text that is ready, not formatted for every request.
     hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_idle_timeout(idle)
         .pool_max_idle_per_host(IDLE_MAX)
         .set_host(false)
         .build(connector)

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use nautilus_service::{Config, ServiceName};
 use nautilus_service::config::Transport;
+use nautilus_service::{Config, ServiceName};
 use serde::Serialize;
 
 /// How a finding is to be taken.

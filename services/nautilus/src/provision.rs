@@ -4,7 +4,7 @@
 //! It never prints a secret and makes no key for people: that is `nautilus keys new`.
 
 use std::fs::{OpenOptions, Permissions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -54,11 +54,15 @@ impl Provision {
         let (server, client) = (self.folder.join("store/password"), self.folder.join("store/pgpass"));
         let password = match std::fs::read_to_string(&server) {
             Ok(password) => password,
-            Err(_) => {
+            // Only then: the database would not know another one.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 // As random as a key, and of letters that need no escape.
                 let password = Key::new()?.reveal();
                 write_secret(&server, &password, 0o440)?;
                 password
+            }
+            Err(error) => {
+                return Err(StartError::File(format!("{} cannot be read: {error}", server.display())));
             }
         };
         write_secret(&client, &format!("*:*:nautilus:nautilus:{}\n", password.trim()), 0o600)
@@ -124,6 +128,10 @@ mod tests {
         }
         let kept = text(folder, "keys.toml");
         assert!(before.iter().all(|secret| !kept.contains(secret.trim())));
+        std::fs::remove_file(folder.join("store/password")).unwrap();
+        std::fs::create_dir(folder.join("store/password")).unwrap();
+        assert!(provision.run(&keys).unwrap_err().to_string().contains("cannot be read"));
+        assert_eq!(text(folder, "store/pgpass"), before[3], "a password that cannot be read is not replaced");
     }
 
     #[test]

@@ -43,7 +43,9 @@ pub(crate) async fn print(engines: &Engines, job: &Job, elapsed: Duration) {
     let simulated = if job.description.simulated { " (SIMULATED)" } else { "" };
     say!(
         "source       {}{simulated}, {} {}",
-        job.description.name, job.description.kind, job.description.schema
+        job.description.name,
+        job.description.kind,
+        job.description.schema
     );
     say!("records      {} ({} of kinds that carry no market data)", progress.records, progress.skipped);
     let star = engines.marketdata.engine.progress();

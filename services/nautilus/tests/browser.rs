@@ -154,7 +154,8 @@ fn the_page_works_in_a_real_browser() {
         .map_or_else(|| folder.path().join("screenshots"), |path| root().join(path));
     // Where the path in the screenshots says nothing of the machine.
     let recording = folder.path().join("session.mbo.dbn.zst");
-    std::fs::copy(root().join("samples/simulated-session.mbo.dbn.zst"), &recording).expect("the sample is there");
+    std::fs::copy(root().join("samples/simulated-session.mbo.dbn.zst"), &recording)
+        .expect("the sample is there");
     let mut command = Command::new("npm");
     command.args(["run", "--silent", "e2e"]).current_dir(root().join("web")).stdin(Stdio::null());
     command

@@ -8,7 +8,6 @@ use axum::extract::rejection::ExtensionRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use nautilus_service::paging::{PAGE_MAX, within};
 use nautilus_service::{Json, Principal, Problem, Query, StopSignal};
@@ -16,7 +15,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::connection;
-use crate::origins;
 use crate::protocol::MESSAGE_MAX;
 use crate::server::{Origin, Server};
 use crate::shapes::{ConnectionsPage, ConnectionsQuery, TopicsPage, TopicsQuery};
@@ -49,15 +47,8 @@ async fn upgrade(
     address: Optional<ConnectInfo<SocketAddr>>,
     principal: Optional<Principal>,
     stop: Optional<StopSignal>,
-    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    if !origins::may_connect(&headers, &server.settings.origins) {
-        server.meters.refused("foreign_origin");
-        let detail =
-            "web pages of this origin may not connect; engines.websocket.origins names those that may";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_origin", detail));
-    }
     let upgrade = upgrade.map_err(|rejection| {
         let detail = format!("{}; open it with a WebSocket client", rejection.body_text());
         Problem::new(rejection.status(), "not_a_websocket", detail)

@@ -12,7 +12,6 @@ mod fan_out;
 mod history;
 mod lanes;
 mod meters;
-mod origins;
 mod outlet;
 mod patience;
 mod protocol;

@@ -25,9 +25,6 @@ pub struct Settings {
     pub history_bytes: usize,
     /// Bytes that these may take over all topics, snapshots included.
     pub history_total_bytes: usize,
-    /// Web pages of other machines that may connect, such as `https://desk.example.com`. Pages of this machine always
-    /// may.
-    pub origins: Vec<String>,
 }
 
 impl Default for Settings {
@@ -42,7 +39,6 @@ impl Default for Settings {
             history_updates: 1_024,
             history_bytes: 1 << 20,
             history_total_bytes: 256 << 20,
-            origins: Vec::new(),
         }
     }
 }

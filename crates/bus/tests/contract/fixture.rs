@@ -9,7 +9,7 @@ use nautilus_messages::mesh::{Body, VpinRequest};
 use nautilus_testkit::RedisServer;
 use nautilus_types::{AssetClass, Instrument, InstrumentId, Price, Quantity, UnixNanos};
 
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// One transport. Every `star` or `mesh` is another process's handle of the same bus.
 pub(crate) trait Transport {

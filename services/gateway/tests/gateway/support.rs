@@ -138,7 +138,7 @@ pub(crate) async fn ask(
 /// Posts a body while it listens for an answer, which may come before the body's end; the whole answer as text.
 pub(crate) async fn send(address: SocketAddr, path: &str, framing: &str, body: Vec<u8>) -> String {
     let (mut from, mut to) = TcpStream::connect(address).await.unwrap().into_split();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{framing}\r\n\r\n");
+    let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{framing}\r\n\r\n");
     // Refused before the end: the answer says why.
     let sender = tokio::spawn(async move {
         let _ = to.write_all(head.as_bytes()).await;

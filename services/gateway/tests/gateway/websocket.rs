@@ -56,7 +56,11 @@ async fn engine() -> (crate::support::Server, Arc<Notify>) {
 }
 
 async fn connect(address: SocketAddr, protocols: &'static str) -> Result<Client, Error> {
-    let mut request = format!("ws://{address}/ws").into_client_request()?;
+    connect_to(format!("ws://{address}/ws"), protocols).await
+}
+
+async fn connect_to(url: String, protocols: &'static str) -> Result<Client, Error> {
+    let mut request = url.into_client_request()?;
     request.headers_mut().insert("sec-websocket-protocol", protocols.parse().unwrap());
     let (client, answer) = connect_async(request).await?;
     assert_eq!(answer.headers()["sec-websocket-protocol"], "nautilus");
@@ -94,7 +98,9 @@ async fn messages_cross_and_connections_end_with_either_end() {
     for client in &mut clients {
         assert!(!matches!(next(client).await, Some(Ok(Message::Text(_) | Message::Binary(_)))));
     }
-    let mut late = connect(address, "nautilus").await.unwrap();
+    // The path of the merged API document leads to the same place.
+    let url = format!("ws://{address}/api/websocket/ws");
+    let mut late = connect_to(url, "nautilus").await.unwrap();
     says(&mut late, Message::text("late")).await;
     let start = std::time::Instant::now();
     door.running.stop().await;
@@ -110,8 +116,9 @@ async fn messages_cross_and_connections_end_with_either_end() {
 async fn what_is_no_websocket_is_answered_clearly() {
     let (engine, _) = engine().await;
     let door = Door::before(&[(EngineName::Websocket, engine.address)]).await;
-    let plain = door.get("/ws").await;
-    assert_eq!(plain.problem(), (426, "upgrade_required".to_owned()));
+    for path in ["/ws", "/api/websocket/ws"] {
+        assert_eq!(door.get(path).await.problem(), (426, "upgrade_required".to_owned()), "{path}");
+    }
     let refused = connect(door.running.address, "nautilus, key.bad").await;
     assert!(matches!(refused, Err(Error::Http(answer)) if answer.status() == 401), "the engine's own word");
     door.running.stop().await;

@@ -53,7 +53,7 @@ pub(super) fn prepare(config: &Config) -> Result<(Buses, Vec<Program>), StartErr
         settings.push((format!("{section}TRANSPORT"), "redis".to_owned()));
         settings.push((format!("{section}URL"), socket_url(&folder.join(SOCKET))?));
         let arguments = vec!["guard".into(), folder.into()];
-        programs.push(Program { name, arguments, settings: Vec::new(), may_be_killed: false });
+        programs.push(Program { name, arguments, settings: Vec::new(), kill_after: None });
     }
     Ok((Buses { settings, _lock: Some(lock) }, programs))
 }

@@ -30,8 +30,9 @@ pub(super) struct Program {
     pub(super) arguments: Vec<OsString>,
     /// Environment variables over this process's own.
     pub(super) settings: Vec<(String, String)>,
-    /// Otherwise it is only ever asked to end: it has something of its own to end.
-    pub(super) may_be_killed: bool,
+    /// Killed when it takes longer than this to end, or is to end at once. Without it the process is only ever asked to:
+    /// it has something of its own to end, for which it has bounds of its own.
+    pub(super) kill_after: Option<Duration>,
 }
 
 /// A process ended for a reason that another start does not change.
@@ -60,12 +61,11 @@ impl Child {
         program: Program,
         binary: &Arc<Path>,
         labels: Labels,
-        kill_after: Duration,
         finals: mpsc::Sender<Final>,
     ) -> Self {
         let (wish, wished) = watch::channel(Wish::Run);
         let binary = Arc::clone(binary);
-        let keeper = Keeper { program, binary, labels, kill_after, finals, wished };
+        let keeper = Keeper { program, binary, labels, finals, wished };
         tokio::spawn(keeper.keep_up());
         Self { wish }
     }
@@ -90,7 +90,6 @@ struct Keeper {
     program: Program,
     binary: Arc<Path>,
     labels: Labels,
-    kill_after: Duration,
     finals: mpsc::Sender<Final>,
     wished: watch::Receiver<Wish>,
 }
@@ -168,17 +167,17 @@ impl Keeper {
     /// Waits for a process that was told to end; ends it by force when that takes too long or is not wished.
     async fn end(&mut self, mut process: Process) {
         let name = self.program.name;
-        let too_long = tokio::select! {
-            _ = process.wait() => return,
-            () = tokio::time::sleep(self.kill_after) => true,
-            Ok(_) = self.wished.wait_for(|wish| *wish == Wish::Kill) => false,
-        };
-        if too_long {
-            tracing::error!("{name} did not end within {:?} and is killed", self.kill_after);
-        }
-        let killed = if too_long || self.program.may_be_killed { process.kill().await } else { Ok(()) };
-        if let Err(error) = killed {
-            tracing::error!("{name} cannot be killed: {error}");
+        if let Some(kill_after) = self.program.kill_after {
+            tokio::select! {
+                _ = process.wait() => return,
+                () = tokio::time::sleep(kill_after) => {
+                    tracing::error!("{name} did not end within {kill_after:?} and is killed");
+                }
+                Ok(_) = self.wished.wait_for(|wish| *wish == Wish::Kill) => {}
+            }
+            if let Err(error) = process.kill().await {
+                tracing::error!("{name} cannot be killed: {error}");
+            }
         }
         let _ = process.wait().await;
     }

@@ -39,11 +39,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 const ANSWER: Duration = Duration::from_secs(1);
 
 /// `nautilus up --processes`. `file` is the configuration file that was given.
-pub(crate) async fn up(
-    config: Config,
-    file: Option<&Path>,
-    simulator: bool,
-) -> Result<ExitCode, StartError> {
+pub(crate) async fn up(config: Config, file: Option<&Path>, simulator: bool) -> Result<ExitCode, StartError> {
     let mut interrupts = Interrupts::catch()?;
     let mut supervisor = Supervisor::start(&config, file, simulator)?;
     let tls = config.access.tls.is_set();
@@ -51,7 +47,8 @@ pub(crate) async fn up(
         let scheme = if tls && !address.ip().is_loopback() { "https" } else { "http" };
         format!("{scheme}://{address}")
     };
-    let urls: Vec<_> = supervisor.addresses.iter().map(|(service, address)| (*service, url(address))).collect();
+    let urls: Vec<_> =
+        supervisor.addresses.iter().map(|(service, address)| (*service, url(address))).collect();
     let ended = tokio::select! {
         () = all_answer(&supervisor.addresses) => None,
         ended = supervisor.finals.recv() => ended,
@@ -90,14 +87,14 @@ struct Supervisor {
 impl Supervisor {
     /// Takes what can be checked beforehand, then starts everything at once: each waits for what it needs.
     fn start(config: &Config, file: Option<&Path>, simulator: bool) -> Result<Self, StartError> {
-        let mut addresses = Vec::new();
-        for service in services::in_start_order() {
-            addresses.push((service, free_address(config, service)?));
-        }
+        let addresses = free_addresses(config)?;
         let (mut buses, own_servers) = buses::prepare(config)?;
         let mut settings = std::mem::take(&mut buses.settings);
         settings.extend(addresses.iter().map(|(service, address)| {
-            (format!("{ENV_PREFIX}SERVICES__{}__LISTEN", service.as_str().to_uppercase()), address.to_string())
+            (
+                format!("{ENV_PREFIX}SERVICES__{}__LISTEN", service.as_str().to_uppercase()),
+                address.to_string(),
+            )
         }));
         let (report, finals) = mpsc::channel(1);
         let drain = Duration::from_millis(config.http.drain_timeout_ms);
@@ -106,9 +103,12 @@ impl Supervisor {
         let labels = Labels::new(&config.log, names.chain(own_servers.iter().map(|server| server.name)));
         // Asked once: later its file may have been replaced.
         let binary = Arc::from(std::env::current_exe()?);
-        let start = |program| Child::start(program, &binary, labels, kill_after, report.clone());
+        let start = |program| Child::start(program, &binary, labels, report.clone());
         let since = wall_clock().0;
-        let service = |service| start(service_program(service, file, since, simulator, &settings));
+        let service = |service| {
+            let program = service_program(service, file, since, simulator, &settings);
+            start(Program { kill_after: Some(kill_after), ..program })
+        };
         // Redis first, so that services seldom have to wait for it; it is the last to go.
         let servers = own_servers.into_iter().map(start).collect();
         let mut stages: Vec<Vec<_>> =
@@ -174,15 +174,20 @@ fn service_program(
     if simulator && service == ServiceName::Engine(EngineName::Marketdata) {
         arguments.push("--simulate".into());
     }
-    Program { name: service.as_str(), arguments, settings: settings.to_vec(), may_be_killed: true }
+    Program { name: service.as_str(), arguments, settings: settings.to_vec(), kill_after: None }
 }
 
-/// The address a service is to listen on, with a port where any is allowed. It is free, or was a moment ago: that is
-/// told here and not by a process that is started again and again.
-fn free_address(config: &Config, service: ServiceName) -> Result<SocketAddr, StartError> {
-    let address = config.services.listen(service);
-    let listener = TcpListener::bind(address).map_err(|cause| StartError::Listen { service, address, cause })?;
-    Ok(listener.local_addr()?)
+/// The addresses the services are to listen on, with a port where any is allowed. They are free, or were a moment ago:
+/// that is told here and not by a process that is started again and again.
+fn free_addresses(config: &Config) -> Result<Vec<(ServiceName, SocketAddr)>, StartError> {
+    // All are held until the last is found, so that no two are the same.
+    let mut held = Vec::new();
+    for service in services::in_start_order() {
+        let address = config.services.listen(service);
+        let taken = |cause| StartError::Listen { service, address, cause };
+        held.push((service, TcpListener::bind(address).map_err(taken)?));
+    }
+    held.iter().map(|(service, listener)| Ok((*service, listener.local_addr()?))).collect()
 }
 
 async fn all_answer(addresses: &[(ServiceName, SocketAddr)]) {
@@ -197,11 +202,17 @@ async fn all_answer(addresses: &[(ServiceName, SocketAddr)]) {
 /// at, since it may be encrypted.
 async fn answers(mut address: SocketAddr) -> bool {
     if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+        address.set_ip(if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
     }
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+        stream
+            .write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .await?;
         stream.read(&mut [0; 64]).await
     };
     tokio::time::timeout(ANSWER, ask).await.is_ok_and(|answer| answer.is_ok())

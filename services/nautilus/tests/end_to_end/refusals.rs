@@ -213,7 +213,7 @@ fn wrong_calculations(vpin: &str) {
 fn too_much(marketdata: &str, vpin: &str) {
     let body = " ".repeat(10_000_000);
     for (url, path) in [(marketdata, "/v1/replays"), (vpin, "/v1/vpin/calculate")] {
-        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n");
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n");
         let known = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
         assert_eq!(send_raw(url, known.as_bytes()), "HTTP/1.1 413 Payload Too Large", "{path}");
         let chunked =
@@ -225,9 +225,9 @@ fn too_much(marketdata: &str, vpin: &str) {
 }
 
 fn not_even_http(url: &str) {
-    let long = format!("GET /v1/books/{} HTTP/1.1\r\nhost: x\r\n\r\n", "X".repeat(100_000));
+    let long = format!("GET /v1/books/{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "X".repeat(100_000));
     assert_eq!(send_raw(url, long.as_bytes()), "HTTP/1.1 414 URI Too Long");
-    let headers = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "x-more: 1\r\n".repeat(1_000));
+    let headers = format!("GET / HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x-more: 1\r\n".repeat(1_000));
     assert_eq!(send_raw(url, headers.as_bytes()), "HTTP/1.1 431 Request Header Fields Too Large");
     for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01"[..], b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"] {
         let line = send_raw(url, bytes);

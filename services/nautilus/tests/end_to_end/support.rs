@@ -77,14 +77,19 @@ impl Place {
                 command.env_remove(variable);
             }
         }
-        command.args(arguments).envs(self.settings.clone()).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .envs(self.settings.clone())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
         command
     }
 
     /// Starts the binary and waits for nothing.
     pub(crate) fn launch(&self, arguments: &[&str]) -> Process {
         let mut command = self.command(arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stdout = collect(child.stdout.take().expect("a pipe"));
         let stderr = collect(child.stderr.take().expect("a pipe"));
         Process { child, stdout, stderr }
@@ -175,7 +180,8 @@ impl Process {
 
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ended {
-        let status = eventually("the process ends", || self.child.try_wait().expect("a child can be waited for"));
+        let status =
+            eventually("the process ends", || self.child.try_wait().expect("a child can be waited for"));
         Ended { code: status.code(), stdout: self.stdout.all(), stderr: self.stderr.all() }
     }
 
@@ -261,8 +267,11 @@ impl Engines {
 
     /// Whether a service is ready, where it answers at all.
     pub(crate) fn try_readiness(url: &str) -> Option<bool> {
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE))
+            .build()
+            .into();
         agent.get(format!("{url}/health/ready")).call().ok().map(|answer| answer.status() == 200)
     }
 

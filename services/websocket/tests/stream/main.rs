@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use nautilus_marketdata::Pace;
 use nautilus_testkit::es_session;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use client::{Client, nanos};
 use platform::{PATIENCE, Services, eventually, get};
@@ -166,6 +168,30 @@ async fn a_dropped_connection_goes_on_where_it_was() {
         second.catch_up(&get(format!("{url}/v1/topics?limit=4096")).await).await;
         check_books(&second, &marketdata).await;
         assert!(second.topics.values().all(|topic| topic.snapshots == 1), "no fresh snapshot was needed");
+    }
+    services.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keys_only_pages_of_this_machine_may_connect() {
+    let services = Services::start("").await;
+    let url = services.websocket.running.url().replace("http://", "ws://") + "/ws";
+    for (origin, code) in [
+        ("http://localhost:8001", None),
+        ("https://evil.example", Some("origin_not_local")),
+        ("null", Some("origin_not_local")),
+    ] {
+        let mut request = url.as_str().into_client_request().expect("a request");
+        request.headers_mut().insert("origin", origin.parse().expect("a header"));
+        match (tokio_tungstenite::connect_async(request).await, code) {
+            (Ok(_), None) => {}
+            (Err(Error::Http(response)), Some(code)) => {
+                let body = response.body().as_deref().expect("a body");
+                let problem: Value = serde_json::from_slice(body).expect("JSON");
+                assert_eq!((response.status().as_u16(), &problem["code"]), (403, &json!(code)), "{origin}");
+            }
+            (other, _) => panic!("{origin}: {other:?}"),
+        }
     }
     services.stop().await;
 }
