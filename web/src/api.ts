@@ -28,7 +28,12 @@ export function accessKey(): string | null {
 
 export function keepAccessKey(key: string): void {
   sessionStorage.setItem(KEY, key);
+  refusal = null;
 }
+
+/** A look that was refused is not asked for again for a while, unless with another key: every refusal stands in the audit log. */
+const REFUSED_FOR_MS = 5_000;
+let refusal: { problem: Problem; until: number } | null = null;
 
 /** Called with every refusal, so that the page can ask for a key; `acted` when it was more than a look. */
 type Refused = (problem: Problem, acted: boolean) => void;
@@ -48,31 +53,45 @@ async function problemOf(response: Response): Promise<Problem> {
   }
 }
 
-async function request(method: string, path: string, body?: unknown): Promise<Response> {
+async function request(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<Response> {
+  if (method === "GET" && refusal !== null && performance.now() < refusal.until) throw refusal.problem;
   const headers: Record<string, string> = { accept: "application/json" };
   const key = accessKey();
   if (key !== null) headers["authorization"] = `Bearer ${key}`;
   if (body !== undefined) headers["content-type"] = "application/json";
-  let response: Response;
-  try {
-    response = await fetch(path, {
-      method,
-      headers,
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-  } catch (error) {
-    const late = error instanceof DOMException && error.name === "TimeoutError";
-    throw new Problem(0, "unreachable", late ? "the server did not answer in time; try again" : "the server cannot be reached");
-  }
+  const response = await fetch(path, {
+    method,
+    headers,
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  }).catch((error: unknown) => {
+    throw noAnswer(error, "the server cannot be reached");
+  });
   if (response.ok) return response;
   const problem = await problemOf(response);
-  if (problem.refused) onRefused(problem, method !== "GET");
+  if (problem.refused) {
+    if (method === "GET") refusal = { problem, until: performance.now() + REFUSED_FOR_MS };
+    onRefused(problem, method !== "GET");
+  }
   throw problem;
 }
 
+function noAnswer(error: unknown, otherwise: string): Problem {
+  const late = error instanceof DOMException && error.name === "TimeoutError";
+  return new Problem(0, "unreachable", late ? "the server did not answer in time; try again" : otherwise);
+}
+
+/** What a good answer says. It may still break off, or be none of the platform's. */
+async function said<T>(response: Response): Promise<T> {
+  try {
+    return (await response.json()) as T;
+  } catch (error) {
+    throw noAnswer(error, "the server's answer broke off; try again");
+  }
+}
+
 async function get<T>(path: string): Promise<T> {
-  return (await (await request("GET", path)).json()) as T;
+  return said<T>(await request("GET", path));
 }
 
 const MARKET = "/api/marketdata/v1";
@@ -200,7 +219,7 @@ export const api = {
     )).buckets,
   replays: () => get<Feed[]>(`${MARKET}/replays`),
   startReplay: async (path: string, speed: number | "max") =>
-    (await (await request("POST", `${MARKET}/replays`, { path, speed })).json()) as Feed,
+    said<Feed>(await request("POST", `${MARKET}/replays`, { path, speed })),
   cancelReplay: async (id: number) => {
     await request("DELETE", `${MARKET}/replays/${id}`);
   },

@@ -137,6 +137,8 @@ export class Market {
   #onBook(data: BookData, fresh: boolean): boolean {
     const before = this.#book.sequence;
     const good = this.#book.apply(data, fresh);
+    // Perhaps its source starts over; then there are no statistics until it trades again.
+    if (!fresh && data.cleared === true) this.#tradedAt = null;
     if (!fresh) this.totals.events += Math.max(0, this.#book.sequence - before);
     this.#drawBook();
     this.#drawDepth();

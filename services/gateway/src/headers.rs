@@ -50,17 +50,18 @@ pub(crate) struct Front {
 impl Front {
     /// Tells the engine who asks and how. What a caller says about itself is not passed on.
     pub(crate) fn introduce(self, headers: &mut HeaderMap, about: &Extensions) {
-        let caller = about.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string());
-        let chain = match (self.behind_proxy, headers.get(FORWARDED_FOR), caller) {
-            (true, Some(before), Some(caller)) => {
-                Some(format!("{}, {caller}", before.to_str().unwrap_or("unknown")))
-            }
-            (true, Some(before), None) => before.to_str().ok().map(str::to_owned),
-            (_, _, caller) => caller,
-        };
-        match chain.and_then(|chain| HeaderValue::try_from(chain).ok()) {
-            Some(chain) => drop(headers.insert(FORWARDED_FOR, chain)),
-            None => drop(headers.remove(FORWARDED_FOR)),
+        let mut chain = Vec::new();
+        if self.behind_proxy {
+            // Some proxies add a line of their own instead of continuing the caller's.
+            let before = headers.get_all(FORWARDED_FOR).iter();
+            chain.extend(before.map(|line| line.to_str().unwrap_or("unknown").to_owned()));
+        } else {
+            headers.remove(header::FORWARDED);
+        }
+        chain.extend(about.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string()));
+        match HeaderValue::try_from(chain.join(", ")) {
+            Ok(value) if !chain.is_empty() => drop(headers.insert(FORWARDED_FOR, value)),
+            _ => drop(headers.remove(FORWARDED_FOR)),
         }
         if !(self.behind_proxy && headers.contains_key(FORWARDED_PROTO)) {
             let proto = HeaderValue::from_static(if self.tls { "https" } else { "http" });
@@ -113,6 +114,14 @@ mod tests {
             Front { behind_proxy, tls }.introduce(&mut map, &about);
             assert!(map[FORWARDED_FOR] == chain && map[FORWARDED_PROTO] == proto, "{given:?}: {map:?}");
         }
+        let mut map = headers(&[("x-forwarded-for", "1.2.3.4"), ("forwarded", "for=1.2.3.4")]);
+        map.append(FORWARDED_FOR, HeaderValue::from_static("5.6.7.8"));
+        let mut behind = map.clone();
+        Front { behind_proxy: true, tls: false }.introduce(&mut behind, &about);
+        assert_eq!(behind[FORWARDED_FOR], "1.2.3.4, 5.6.7.8, 10.0.0.9");
+        assert!(behind.contains_key("forwarded"));
+        Front { behind_proxy: false, tls: false }.introduce(&mut map, &about);
+        assert!(map[FORWARDED_FOR] == "10.0.0.9" && !map.contains_key("forwarded"), "{map:?}");
         let mut map = headers(&claimed);
         Front { behind_proxy: false, tls: false }.introduce(&mut map, &Extensions::new());
         assert!(!map.contains_key(FORWARDED_FOR), "nobody knows who asks");

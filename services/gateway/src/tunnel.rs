@@ -23,7 +23,7 @@ use crate::headers::{Front, drop_one_hop};
 use crate::proxy::unreachable;
 use crate::upstream::{Client, Upstream};
 
-/// Tunnels at the same time: as many as the engine takes connections.
+/// Tunnels at the same time, however many connections (`http.connections_max`) the configuration allows.
 const TUNNELS_MAX: usize = 10_000;
 /// How long the engine has to answer, and the caller's side to become a tunnel.
 const PATIENCE: Duration = Duration::from_secs(5);

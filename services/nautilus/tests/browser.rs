@@ -150,8 +150,9 @@ fn the_page_works_in_a_real_browser() {
     }
     let folder = tempfile::Builder::new().prefix("nautilus-").tempdir().expect("a temporary folder");
     let (kill, start) = (Wish::new(folder.path(), "kill"), Wish::new(folder.path(), "start"));
-    let pictures = std::env::var_os("NAUTILUS_SCREENSHOTS")
-        .map_or_else(|| folder.path().join("screenshots"), |path| root().join(path));
+    // Fast, so that pictures show half an hour of market; otherwise slow enough that a slow machine still sees it move.
+    let (pictures, speed) = std::env::var_os("NAUTILUS_SCREENSHOTS")
+        .map_or_else(|| (folder.path().join("screenshots"), "60"), |path| (root().join(path), "600"));
     // Where the path in the screenshots says nothing of the machine.
     let recording = folder.path().join("session.mbo.dbn.zst");
     std::fs::copy(root().join("samples/simulated-session.mbo.dbn.zst"), &recording)
@@ -161,6 +162,7 @@ fn the_page_works_in_a_real_browser() {
     command
         .env("BASE_URL", &gateway)
         .env("REPLAY_FILE", recording)
+        .env("REPLAY_SPEED", speed)
         .env("SCREENSHOTS", pictures)
         .env("KILLED", ENGINE)
         .env("KILL_CMD", kill.command())

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures_util::FutureExt;
 use nautilus_engine_websocket::Topic;
 use nautilus_service::wall_clock;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
@@ -107,6 +108,8 @@ struct Connection<'a> {
     heartbeat: Interval,
     heartbeats: u64,
     heard: Instant,
+    /// The longest that a client may say nothing.
+    silence: Duration,
 }
 
 impl<'a> Connection<'a> {
@@ -117,6 +120,7 @@ impl<'a> Connection<'a> {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
         let now = Instant::now();
+        let silence = Duration::from_millis(server.settings.silence_ms);
         Self {
             guest,
             outlet: Outlet::new(socket, guest),
@@ -129,6 +133,7 @@ impl<'a> Connection<'a> {
             heartbeat,
             heartbeats: 0,
             heard: now,
+            silence,
         }
     }
 
@@ -144,15 +149,28 @@ impl<'a> Connection<'a> {
         tokio::select! {
             message = self.outlet.socket.recv() => self.hear(message).await?,
             () = self.client.bell.rung() => {}
-            _ = self.heartbeat.tick() => self.beat().await?,
+            _ = self.heartbeat.tick() => {
+                if self.heard.elapsed() >= self.silence {
+                    return Err(End::Silent);
+                }
+                self.beat().await?;
+            }
         }
+        let sending = Instant::now();
         if self.client.bell.has_new_topics() {
             self.subscriptions.follow_new_topics();
         }
         for tap in self.client.bell.ready() {
             self.delivery.deliver(&tap, &mut self.outlet, &self.subscriptions).await?;
+            // A slow client with much to fetch hears heartbeats all the same.
+            if self.heartbeat.tick().now_or_never().is_some() {
+                self.beat().await?;
+            }
         }
-        self.outlet.flush().await
+        self.outlet.flush().await?;
+        // While sending, nobody listened: that is not the client's silence.
+        self.heard += sending.elapsed();
+        Ok(())
     }
 
     async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
@@ -162,7 +180,6 @@ impl<'a> Connection<'a> {
             None => return Err(End::Gone),
             Some(Err(error)) => return Err(broken(error)),
             Some(Ok(Message::Close(_))) => return Err(End::Left),
-            Some(Ok(Message::Pong(_))) => return Ok(()),
             Some(Ok(message)) => message,
         };
         if !self.rate.allows(now) {
@@ -248,15 +265,10 @@ impl<'a> Connection<'a> {
     }
 
     async fn beat(&mut self) -> Result<(), End> {
-        let silence = Duration::from_millis(self.server.settings.silence_ms);
-        let silent = self.heard.elapsed();
-        if silent >= silence {
-            return Err(End::Silent);
-        }
         if !self.guest.may_stay() {
             return Err(End::KeyEnded);
         }
-        if silent >= silence / 3 {
+        if self.heard.elapsed() >= self.silence / 3 {
             self.outlet.ping().await?;
         }
         self.delivery.unserved().iter().for_each(Tap::ring);

@@ -175,7 +175,11 @@ impl FanOut {
         }
         // Asked again under the lock: in between somebody may have come, or the engine.
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        if !tap.lanes.is_needed() {
+        if tap.lanes.is_needed() {
+            return;
+        }
+        // Others that left at the same time may have taken it away already, and a newcomer made another.
+        if topics.by_name.get(&tap.lanes.name).is_some_and(|lanes| Arc::ptr_eq(lanes, &tap.lanes)) {
             topics.by_name.remove(&tap.lanes.name);
         }
     }
@@ -216,5 +220,34 @@ impl Topics {
     fn entry(&mut self, topic: Topic, epoch: u64, budget: &Arc<Budget>) -> &Arc<TopicLanes> {
         let lanes = || Arc::new(TopicLanes::new(topic, epoch, Arc::clone(budget)));
         self.by_name.entry(topic.to_string()).or_insert_with(lanes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nautilus_types::UnixNanos;
+
+    use super::*;
+    use crate::history::tests::change;
+    use crate::wishes::Options;
+
+    #[test]
+    fn two_who_leave_at_once_take_nothing_from_a_newcomer() {
+        let fan_out = FanOut::new(7, &Settings::default());
+        let topic: Topic = "system.vpin".parse().unwrap();
+        let open = || {
+            let bell = Arc::new(Bell::default());
+            let tap = fan_out.open(topic, |lanes| Tap::new(lanes, Options::default(), Arc::clone(&bell)));
+            (tap, bell)
+        };
+        let ((first, _), (second, _)) = (open(), open());
+        // The second has left too when the first finds that nobody is there.
+        second.lanes.detach(&second);
+        fan_out.close(&first);
+        let (_newcomer, bell) = open();
+        fan_out.close(&second);
+        let change = Arc::new(change(1));
+        fan_out.sink()(&Publication { topic, seq: 1, prev_seq: 0, ts: UnixNanos(1), change });
+        assert_eq!(bell.ready().len(), 1, "it hears of the first publication");
     }
 }

@@ -93,13 +93,16 @@ impl Snapshot {
     }
 }
 
-/// How much history there may be: per topic and over all of them.
+/// How much history there may be: per topic and over all of them. A quarter of it is left to snapshots: without them
+/// every client that joins would ask the engine.
 #[derive(Debug)]
 pub(crate) struct Budget {
     updates: usize,
     bytes: usize,
     total: usize,
     used: AtomicUsize,
+    /// Histories that hold something: they share.
+    histories: AtomicUsize,
 }
 
 impl Budget {
@@ -109,7 +112,18 @@ impl Budget {
             bytes: settings.history_bytes,
             total: settings.history_total_bytes,
             used: AtomicUsize::new(0),
+            histories: AtomicUsize::new(0),
         }
+    }
+
+    fn for_history(&self) -> usize {
+        self.total - self.total / 4
+    }
+
+    /// Whether a history of this weight has to shrink: there is no room, and others hold less.
+    fn is_scarce(&self, weight: usize) -> bool {
+        let share = self.for_history() / self.histories.load(Relaxed).max(1);
+        weight > share && self.used.load(Relaxed) > self.for_history()
     }
 
     /// Takes memory if there is any left.
@@ -131,30 +145,35 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Adds the newest and lets go of the oldest. The newest always stays, so the total may be exceeded by one update
-    /// per topic.
+    /// Adds the newest and lets go of the oldest. The newest always stays, and so does an equal share of the total,
+    /// which topics that came later thus exceed until those that hold more go on and shrink.
     pub(crate) fn push(&mut self, update: Update, budget: &Budget) {
+        if self.updates.is_empty() {
+            budget.histories.fetch_add(1, Relaxed);
+        }
         let added = weight(&update.change);
         self.updates.push_back(Arc::new(update));
         self.weight += added;
-        let used = budget.used.fetch_add(added, Relaxed) + added;
-        let mut too_much = used.saturating_sub(budget.total);
+        budget.used.fetch_add(added, Relaxed);
         while self.updates.len() > 1
-            && (self.updates.len() > budget.updates || self.weight > budget.bytes || too_much > 0)
+            && (self.updates.len() > budget.updates
+                || self.weight > budget.bytes
+                || budget.is_scarce(self.weight))
         {
-            let freed = self.pop(budget);
-            too_much = too_much.saturating_sub(freed);
+            self.pop(budget);
         }
     }
 
-    fn pop(&mut self, budget: &Budget) -> usize {
+    fn pop(&mut self, budget: &Budget) {
         let freed = self.updates.pop_front().map_or(0, |update| weight(&update.change));
         self.weight -= freed;
         budget.give_back(freed);
-        freed
     }
 
     pub(crate) fn clear(&mut self, budget: &Budget) {
+        if !self.updates.is_empty() {
+            budget.histories.fetch_sub(1, Relaxed);
+        }
         while !self.updates.is_empty() {
             self.pop(budget);
         }
@@ -210,7 +229,7 @@ pub(crate) mod tests {
         for (settings, kept) in [
             (Settings { history_updates: 5, ..Settings::default() }, 5),
             (Settings { history_bytes: 3 * one, ..Settings::default() }, 3),
-            (Settings { history_total_bytes: 4 * one, ..Settings::default() }, 4),
+            (Settings { history_total_bytes: 8 * one, ..Settings::default() }, 6),
             (Settings { history_bytes: 1, ..Settings::default() }, 1),
         ] {
             let budget = Budget::new(&settings);
@@ -226,6 +245,32 @@ pub(crate) mod tests {
             history.clear(&budget);
             assert_eq!((history.weight, budget.used.load(Relaxed)), (0, 0));
         }
+    }
+
+    #[test]
+    fn a_topic_that_comes_late_gets_its_share_from_those_that_go_on() {
+        let one = weight(&change(1));
+        let budget = Budget::new(&Settings { history_total_bytes: 40 * one, ..Settings::default() });
+        let (mut early, mut late) = (History::default(), History::default());
+        for seq in 1..100 {
+            early.push(update(seq - 1, seq), &budget);
+        }
+        assert_eq!(early.len(), 30);
+        for seq in 1..100 {
+            late.push(update(seq - 1, seq), &budget);
+        }
+        assert_eq!((early.len(), late.len()), (30, 15), "the early one rests");
+        for seq in 100..200 {
+            early.push(update(seq - 1, seq), &budget);
+            late.push(update(seq - 1, seq), &budget);
+        }
+        assert_eq!((early.len(), late.len()), (15, 15));
+        assert!(budget.take(10 * one) && !budget.take(1), "a quarter is left to snapshots");
+        early.clear(&budget);
+        for seq in 200..300 {
+            late.push(update(seq - 1, seq), &budget);
+        }
+        assert_eq!(late.len(), 30, "alone again");
     }
 
     #[test]

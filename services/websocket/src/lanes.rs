@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use nautilus_engine_websocket::{Change, Publication, Topic};
+use nautilus_engine_websocket::{Change, EVENTS_MAX, Publication, Topic};
 use nautilus_types::UnixNanos;
 
 use crate::client::Tap;
@@ -144,8 +144,13 @@ impl TopicLanes {
         full.history.push(Update::new((*prev_seq, *seq), *ts, Arc::clone(change), now), &self.budget);
         let mut due = Vec::new();
         for lane in conflated {
-            if lane.pending.is_none() {
-                due.push(lane.every_ms);
+            match &lane.pending {
+                None => due.push(lane.every_ms),
+                // The interval has several updates then; none of its events is left out.
+                Some(pending) if pending.change.events() + change.events() > EVENTS_MAX => {
+                    lane.close_interval(&self.budget);
+                }
+                Some(_) => {}
             }
             lane.merge(publication, now);
         }
@@ -158,12 +163,7 @@ impl TopicLanes {
         let Some(lane) = state.conflated.iter_mut().find(|lane| lane.every_ms == every_ms) else {
             return Taps::default();
         };
-        let Some(Pending { seq, ts, change, published }) = lane.pending.take() else {
-            return Taps::default();
-        };
-        let from = std::mem::replace(&mut lane.position, seq);
-        lane.history.push(Update::new((from, seq), ts, change, published), &self.budget);
-        Arc::clone(&lane.taps)
+        if lane.close_interval(&self.budget) { Arc::clone(&lane.taps) } else { Taps::default() }
     }
 
     /// Rings everybody who listens, at whatever pace.
@@ -269,6 +269,14 @@ impl TopicLanes {
 }
 
 impl Lane {
+    /// Makes what is pending an update; false when nothing is.
+    fn close_interval(&mut self, budget: &Budget) -> bool {
+        let Some(Pending { seq, ts, change, published }) = self.pending.take() else { return false };
+        let from = std::mem::replace(&mut self.position, seq);
+        self.history.push(Update::new((from, seq), ts, change, published), budget);
+        true
+    }
+
     fn merge(&mut self, publication: &Publication, now: Instant) {
         let Publication { seq, ts, change, .. } = publication;
         match &mut self.pending {
@@ -340,6 +348,13 @@ mod tests {
     }
 
     #[test]
+    fn every_interval_that_clients_may_ask_for_has_its_pace() {
+        assert!(
+            crate::protocol::INTERVALS.into_iter().all(|every_ms| every_ms == 0 || PACES.contains(&every_ms))
+        );
+    }
+
+    #[test]
     fn single_updates_come_one_by_one_and_what_is_gone_is_lost() {
         let mut rig = Rig::new(4);
         assert_eq!(rig.fetch(0, 0, 9), (Fetched::Nothing, vec![]));
@@ -374,6 +389,33 @@ mod tests {
         assert!(!rig.lanes.is_needed());
         assert!(rig.publish(1).is_empty(), "a lane that nobody listens to is gone");
         assert!(rig.lanes.flush(50).is_empty());
+    }
+
+    #[test]
+    fn an_interval_with_very_many_events_loses_none_of_them() {
+        let rig = Rig::new(1_000);
+        let _tap = rig.tap(5_000);
+        let (price, quantity) = (nautilus_types::Price::ZERO, nautilus_types::Quantity::ZERO);
+        let print = |sequence| nautilus_engine_websocket::Print {
+            sequence,
+            ts_event: UnixNanos(sequence),
+            price,
+            quantity,
+            aggressor: None,
+        };
+        for n in 0..50_u64 {
+            let change = Arc::new(Change::Trades((n * 70..n * 70 + 70).map(print).collect()));
+            let (topic, ts) = (rig.lanes.topic, UnixNanos(n));
+            let publication = Publication { topic, seq: n * 70 + 70, prev_seq: n * 70, ts, change };
+            rig.lanes.publish(&publication, Instant::now());
+        }
+        rig.lanes.flush(5_000);
+        let mut updates = Vec::new();
+        rig.lanes.fetch(5_000, 0, 99, &mut updates);
+        let spans: Vec<_> = updates.iter().map(|update| (update.prev_seq, update.seq)).collect();
+        assert_eq!(spans, [(0, 980), (980, 1_960), (1_960, 2_940), (2_940, 3_500)]);
+        let events: usize = updates.iter().map(|update| update.change.events()).sum();
+        assert_eq!(events, 3_500);
     }
 
     #[test]

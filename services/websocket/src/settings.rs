@@ -23,7 +23,8 @@ pub struct Settings {
     pub history_updates: usize,
     /// Bytes that these may take per topic.
     pub history_bytes: usize,
-    /// Bytes that these may take over all topics, snapshots included.
+    /// Bytes that these should take over all topics, a quarter of it for snapshots. An equal share of the rest is sure
+    /// to each topic; for a while, when topics come late, they may take up to twice as much.
     pub history_total_bytes: usize,
 }
 

@@ -1,5 +1,6 @@
 //! What one connection listens to: turns its wishes into taps, now and when topics appear. It sends nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -35,10 +36,15 @@ impl Subscriptions {
     /// Adds topics and wildcards; those that are there already start over with the new options.
     pub(crate) fn subscribe(&mut self, names: &[String], options: Options) -> Outcome {
         let mut outcome = Outcome::default();
+        // A wildcard opens every topic of its kind: once per message is enough, however often it is named.
+        let mut added = BTreeSet::new();
         for name in names {
             match name.parse() {
                 Err(UnknownTopic(detail)) => {
                     outcome.rejected.push(Rejected::new(name, "unknown_topic", &detail));
+                }
+                Ok(wish) if !added.insert(wish) && self.wishes.has(wish) => {
+                    outcome.accepted.push(wish.to_string());
                 }
                 Ok(wish) if self.add(wish, options) => outcome.accepted.push(wish.to_string()),
                 Ok(_) => {

@@ -127,6 +127,10 @@ impl Wishes {
         self.wishes.remove(&wish).is_some()
     }
 
+    pub(crate) fn has(&self, wish: Wish) -> bool {
+        self.wishes.contains_key(&wish)
+    }
+
     pub(crate) fn has_wildcards(&self) -> bool {
         self.wishes.keys().any(|wish| wish.is_wildcard())
     }

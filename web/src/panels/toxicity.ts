@@ -4,7 +4,7 @@ import { Problem, api, type VpinConfiguration, type VpinState } from "../api.ts"
 import { byId, draw, fact, make, mark, throttled, write } from "../dom.ts";
 import { NONE, clock, count, percent } from "../format.ts";
 import type { Alert, VpinBucket } from "../protocol.ts";
-import { Buckets } from "../series.ts";
+import { BUCKETS_MAX, Buckets, Ring } from "../series.ts";
 import { palette } from "../theme.ts";
 import { Plot, axis, threshold, type Options } from "./plot.ts";
 
@@ -32,7 +32,8 @@ export class Toxicity {
   readonly #redraw = throttled(250, () => this.#draw());
   #symbol: string | null = null;
   #buckets = new Buckets();
-  #pending: VpinBucket[] = [];
+  /** Buckets that come while history is asked for. */
+  #pending = new Ring<VpinBucket>(BUCKETS_MAX);
   #loaded = false;
   #known = false;
   #chosen = false;
@@ -115,14 +116,14 @@ export class Toxicity {
       history.map(({ bucket, ts_close_ns, vpin, cdf }) => ({ classification, bucket, ts_event_ns: ts_close_ns, vpin, cdf })),
     );
     this.#loaded = true;
-    for (const bucket of this.#pending) this.#buckets.add(bucket, false);
-    this.#pending = [];
+    for (const bucket of this.#pending.items) this.#buckets.add(bucket, false);
+    this.#pending = new Ring(BUCKETS_MAX);
     this.#redraw();
   }
 
   #clear(): void {
     this.#buckets = new Buckets();
-    this.#pending = [];
+    this.#pending = new Ring(BUCKETS_MAX);
     this.#loaded = false;
     draw(() => this.#draw());
   }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::topic::Topic;
 
-/// Trades, bars, buckets or alerts in one change, at most: the newest are kept.
+/// Trades, bars, buckets or alerts from which on a merged change is not to be merged with more.
 pub const EVENTS_MAX: usize = 1_000;
 
 /// What changed in one topic since its last publication.
@@ -107,25 +107,29 @@ pub struct TopicPicture {
 pub type BookPicture = BookChange;
 
 impl Change {
-    /// Adds what changed later. The result stands for both: levels hold their last content, lists are joined and
-    /// keep the newest [`EVENTS_MAX`]. A change of another kind, which no topic has, replaces this one.
+    /// Adds what changed later. The result stands for both: levels hold their last content, lists are joined
+    /// whole, so that whoever merges stops in time. A change of another kind, which no topic has, replaces this one.
     pub fn merge(&mut self, later: &Self) {
         match (self, later) {
             (Self::Book(book), Self::Book(later)) => book.merge(later),
-            (Self::Trades(list), Self::Trades(later)) => append(list, later),
-            (Self::Bars(list), Self::Bars(later)) => append(list, later),
-            (Self::Vpin(list), Self::Vpin(later)) => append(list, later),
-            (Self::Alerts(list), Self::Alerts(later)) => append(list, later),
+            (Self::Trades(list), Self::Trades(later)) => list.extend_from_slice(later),
+            (Self::Bars(list), Self::Bars(later)) => list.extend_from_slice(later),
+            (Self::Vpin(list), Self::Vpin(later)) => list.extend_from_slice(later),
+            (Self::Alerts(list), Self::Alerts(later)) => list.extend_from_slice(later),
             (this, later) => *this = later.clone(),
         }
     }
-}
 
-/// Joins two lists and keeps the newest.
-pub(crate) fn append<T: Copy>(list: &mut Vec<T>, later: &[T]) {
-    list.extend_from_slice(&later[later.len().saturating_sub(EVENTS_MAX)..]);
-    if list.len() > EVENTS_MAX {
-        list.drain(..list.len() - EVENTS_MAX);
+    /// Trades, bars, buckets or alerts: what merging adds up. Books and health have none.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        match self {
+            Self::Trades(list) => list.len(),
+            Self::Bars(list) => list.len(),
+            Self::Vpin(list) => list.len(),
+            Self::Alerts(list) => list.len(),
+            Self::Book(_) | Self::System(_) => 0,
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use nautilus_types::UnixNanos;
 use serde::{Deserialize, Serialize};
 
-use crate::change::append;
+/// Entries that wait to be published; beyond, the older half is left out. A run loop publishes every few milliseconds.
+const FRESH_MAX: usize = 1 << 16;
 
 /// A topic of events: the newest `KEEP` for whoever comes late.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,7 +39,10 @@ impl<T: Copy, const KEEP: usize> Log<T, KEEP> {
             self.kept.pop_front();
         }
         self.kept.push_back(entry);
-        append(&mut self.fresh, &[entry]);
+        if self.fresh.len() == FRESH_MAX {
+            self.fresh.drain(..FRESH_MAX / 2);
+        }
+        self.fresh.push(entry);
     }
 
     /// The kept entries, oldest first.

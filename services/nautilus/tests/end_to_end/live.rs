@@ -56,8 +56,7 @@ fn a_second_ctrl_c_ends_at_once() {
         .with("NAUTILUS__HTTP__DRAIN_TIMEOUT_MS", "600000");
     let mut engines = place.start(&["up"]);
     let mut stream = TcpStream::connect(engines.vpin.trim_start_matches("http://")).expect("it listens");
-    let request =
-        "POST /v1/vpin/calculate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
+    let request = "POST /v1/vpin/calculate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line).expect("it answers");

@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nautilus_testkit::RedisServer;
 use serde_json::{Value, json};
@@ -190,15 +190,37 @@ fn a_killed_redis_or_its_guard_comes_back_with_its_data() {
     engines.stop();
 }
 
+/// Every process under the supervisor, its two Redis servers included.
+fn services_and_servers(engines: &Engines) -> Vec<u32> {
+    let services: Vec<_> = engines.processes().into_values().collect();
+    let servers: Vec<_> = services.iter().flat_map(|process| children(*process)).collect();
+    assert_eq!(servers.len(), 2, "two Redis servers of its own");
+    [services, servers].concat()
+}
+
 #[test]
 fn nothing_outlives_a_killed_supervisor() {
     let place = Place::new();
     let engines = place.start(&PROCESSES);
-    let services: Vec<_> = engines.processes().into_values().collect();
-    let servers: Vec<_> = services.iter().flat_map(|process| children(*process)).collect();
-    assert_eq!(servers.len(), 2, "two Redis servers of its own");
-    let processes = [services, servers].concat();
+    let processes = services_and_servers(&engines);
     signal("-KILL", engines.supervisor());
+    all_gone(&processes);
+}
+
+/// A guard that was killed would leave its server behind.
+#[test]
+fn a_guard_may_take_longer_to_end_than_services_may() {
+    let place = Place::new().with("NAUTILUS__HTTP__DRAIN_TIMEOUT_MS", "1");
+    let engines = place.start(&PROCESSES);
+    let processes = services_and_servers(&engines);
+    let guards = ["market data bus", "engine logic bus"].map(|bus| engines.processes()[bus]);
+    guards.iter().for_each(|guard| signal("-STOP", *guard));
+    engines.interrupt();
+    // Long enough for a supervisor that loses patience.
+    std::thread::sleep(Duration::from_secs(1));
+    guards.iter().for_each(|guard| signal("-CONT", *guard));
+    let ended = engines.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     all_gone(&processes);
 }
 
