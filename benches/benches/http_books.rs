@@ -52,7 +52,7 @@ async fn main() {
     let (symbol, _) = engines.marketdata.engine.views().page(None, 1).remove(0);
     let path = format!("/v1/books/{symbol}?depth=10");
     let address = engines.marketdata.running.address;
-    let (mut ours, body) = tokio::task::spawn_blocking(move || {
+    let (ours, body) = tokio::task::spawn_blocking(move || {
         let mut client = Client::new(address, &path);
         client.get_us();
         let body = client.body().to_vec();

@@ -22,7 +22,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         "crates/service",
         &["crates/types", "crates/messages", "crates/engine", "crates/feeds", "crates/bus", "crates/store"],
     ),
-    ("crates/engines/*", &["crates/types", "crates/messages", "crates/engine", "crates/numerics", "crates/book"]),
+    (
+        "crates/engines/*",
+        &["crates/types", "crates/messages", "crates/engine", "crates/numerics", "crates/book"],
+    ),
     ("crates/testkit", &[]),
     (
         "services/*",

@@ -17,7 +17,11 @@ const WORDS: [(&str, &str); 3] = [
 /// Exceptions: file, word and the reason. One that is no longer needed is a finding as well.
 const EXCEPTIONS: [(&str, &str, &str); 3] = [
     ("crates/testkit/src/postgres.rs", "thread::sleep", "a server has no way to call back when it is ready"),
-    ("crates/testkit/src/prometheus.rs", "thread::sleep", "a server has no way to call back when it is ready"),
+    (
+        "crates/testkit/src/prometheus.rs",
+        "thread::sleep",
+        "a server has no way to call back when it is ready",
+    ),
     ("crates/testkit/src/redis.rs", "thread::sleep", "a server has no way to call back when it is ready"),
 ];
 

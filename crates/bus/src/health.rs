@@ -49,9 +49,9 @@ impl BusError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         let Self::Connect { source, .. } = self else { return false };
-        source.downcast_ref::<redis::RedisError>().is_some_and(|error| {
-            error.is_io_error() || error.is_timeout() || error.code() == Some("LOADING")
-        })
+        source
+            .downcast_ref::<redis::RedisError>()
+            .is_some_and(|error| error.is_io_error() || error.is_timeout() || error.code() == Some("LOADING"))
     }
 
     pub(crate) fn connect(
