@@ -22,7 +22,7 @@ use crate::shapes::{ConnectionsPage, ConnectionsQuery, TopicsPage, TopicsQuery};
 /// The subprotocol that clients may ask for; browsers must, beside their key.
 const SUBPROTOCOL: &str = "nautilus";
 /// Clients send little: most connections never need more.
-const READ_BUFFER: usize = 4 * 1024;
+const READ_BUFFER: usize = 1024;
 /// Several messages become one write.
 const WRITE_BUFFER: usize = 16 * 1024;
 

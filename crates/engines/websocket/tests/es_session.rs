@@ -4,14 +4,13 @@
 mod client;
 
 use client::{BookReader, published, settled};
-use nautilus_book::Depth;
 use nautilus_engine::replay::{self, Plan};
 use nautilus_engine::{Effects, Engine, Input, Stamp};
 use nautilus_engine_marketdata::{Config, MarketdataEngine};
 use nautilus_engine_websocket::{Change, Level, Topic, WebsocketEngine};
 use nautilus_feeds::{FileFeed, Read, Registry};
 use nautilus_messages::frame::{BookState, FrameRef, Frames, Gap, GapCause, Header, Kind};
-use nautilus_types::{InstrumentId, Price, Quantity, Side, Symbol, UnixNanos};
+use nautilus_types::{InstrumentId, Quantity, Side, Symbol, UnixNanos};
 
 const ES: InstrumentId = InstrumentId(1);
 
@@ -278,47 +277,5 @@ fn merged_changes_give_the_same_book() {
         {
             reader.apply(&change);
         }
-    }
-}
-
-#[test]
-#[ignore = "a measurement: run it in release with --ignored --nocapture"]
-fn cost_per_frame() {
-    let Some(frames) = session() else { return };
-    let star = star(&frames);
-    let count = Frames::new(&star).count();
-    let per_frame = |since: std::time::Instant, rounds: u32| {
-        since.elapsed().as_nanos() as f64 / f64::from(rounds) / count as f64
-    };
-    #[allow(clippy::disallowed_methods)] // A measurement has to read the clock.
-    let now = std::time::Instant::now;
-    let rounds = 20;
-    let (mut best, mut bare) = (f64::MAX, f64::MAX);
-    for _ in 0..rounds {
-        let mut depth = Depth::new(Price::ZERO, Default::default());
-        let start = now();
-        for frame in Frames::new(&star).flatten() {
-            if let FrameRef::OrderChange(change) = frame {
-                let _ = depth.order(change, Default::default());
-            }
-        }
-        bare = bare.min(per_frame(start, 1));
-    }
-    println!("book alone: {bare:.0} ns per frame of {count}");
-    for every in [usize::MAX, 1_000, 100, 10, 1] {
-        for _ in 0..rounds {
-            let (mut engine, mut out, mut told) = (WebsocketEngine::default(), Effects::default(), 0u64);
-            let start = now();
-            for (n, frame) in Frames::new(&star).flatten().enumerate() {
-                engine.step(Stamp::default(), Input::Frame(frame), &mut out);
-                if n % every == every - 1 {
-                    engine.publish(&mut |_, publication| told += publication.seq);
-                }
-            }
-            best = best.min(per_frame(start, 1));
-            std::hint::black_box(told);
-        }
-        println!("follower, publishing after every {every} frames: {best:.0} ns per frame");
-        best = f64::MAX;
     }
 }
