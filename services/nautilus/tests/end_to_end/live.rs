@@ -2,9 +2,6 @@
 //!
 //! How the simulator makes its flow is not checked here.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
-
 use crate::support::{Engines, Place, eventually, get, list, number, sample};
 
 #[test]
@@ -55,12 +52,7 @@ fn a_second_ctrl_c_ends_at_once() {
         .with("NAUTILUS__HTTP__TIMEOUT_MS", "600000")
         .with("NAUTILUS__HTTP__DRAIN_TIMEOUT_MS", "600000");
     let mut engines = place.start(&["up"]);
-    let mut stream = TcpStream::connect(engines.vpin.trim_start_matches("http://")).expect("it listens");
-    let request = "POST /v1/vpin/calculate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut line = String::new();
-    BufReader::new(&stream).read_line(&mut line).expect("it answers");
-    assert!(line.starts_with("HTTP/1.1 100"), "the request is under way: {line}");
+    let stream = engines.begin_request();
     engines.interrupt();
     engines.wait_for_notice("Ctrl-C again ends at once");
     engines.interrupt();

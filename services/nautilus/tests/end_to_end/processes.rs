@@ -99,19 +99,11 @@ fn entries(redis: &RedisServer, message_type: &str) -> u64 {
     line.trim().strip_prefix(':').and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{line}"))
 }
 
-fn over(star: &RedisServer, mesh: &RedisServer) -> Place {
-    Place::new()
-        .with("NAUTILUS__BUS__MARKET_DATA__TRANSPORT", "redis")
-        .with("NAUTILUS__BUS__MARKET_DATA__URL", star.url())
-        .with("NAUTILUS__BUS__ENGINE_LOGIC__TRANSPORT", "redis")
-        .with("NAUTILUS__BUS__ENGINE_LOGIC__URL", mesh.url())
-}
-
 #[test]
 fn a_killed_reader_is_ready_again_and_nothing_is_lost() {
     let expected = digests_in_one_process();
     let (star, mesh) = (RedisServer::start(), RedisServer::start());
-    let place = over(&star, &mesh);
+    let place = Place::new().on_redis(&star, &mesh);
     let engines = place.start(&QUIET);
     start_replay(&engines);
     eventually("the replay runs", || (records(&engines) > 1_000).then_some(()));
@@ -252,12 +244,7 @@ fn a_second_ctrl_c_ends_every_process_at_once() {
         .with("NAUTILUS__HTTP__DRAIN_TIMEOUT_MS", "600000");
     let mut engines = place.start(&QUIET);
     let processes: Vec<_> = engines.processes().into_values().collect();
-    let mut stream = TcpStream::connect(engines.vpin.trim_start_matches("http://")).expect("it listens");
-    let request = "POST /v1/vpin/calculate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
-    stream.write_all(request.as_bytes()).expect("it reads");
-    let mut line = String::new();
-    BufReader::new(&stream).read_line(&mut line).expect("it answers");
-    assert!(line.starts_with("HTTP/1.1 100"), "the request is under way: {line}");
+    let _under_way = engines.begin_request();
     engines.interrupt();
     engines.wait_for_notice("Ctrl-C again ends at once");
     engines.interrupt();
@@ -312,7 +299,7 @@ fn a_service_waits_for_redis_and_an_interrupt_ends_the_wait() {
     let (mut star, mut mesh) = (RedisServer::start(), RedisServer::start());
     star.kill();
     mesh.kill();
-    let place = over(&star, &mesh);
+    let place = Place::new().on_redis(&star, &mesh);
     let mut waiting = place.launch(&["service", "vpin"]);
     waiting.wait_for_notice("waiting: Redis at redis://127.0.0.1:");
     star.restart();
@@ -329,7 +316,10 @@ fn a_service_waits_for_redis_and_an_interrupt_ends_the_wait() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 
     for (url, code) in [("http://me:hunter2@x", 69), ("redis://127.0.0.1:port", 69)] {
-        let ended = over(&star, &mesh).with("NAUTILUS__BUS__MARKET_DATA__URL", url).run(&["service", "vpin"]);
+        let ended = Place::new()
+            .on_redis(&star, &mesh)
+            .with("NAUTILUS__BUS__MARKET_DATA__URL", url)
+            .run(&["service", "vpin"]);
         assert_eq!(ended.code, Some(code), "{}", ended.stderr);
         assert!(
             ended.stderr.contains("not a Redis address") && !ended.stderr.contains("hunter2"),

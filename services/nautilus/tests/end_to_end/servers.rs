@@ -25,11 +25,7 @@ fn wait_until_ready(urls: [&str; 2], ready: bool, reason: &str) {
 #[test]
 fn redis_is_killed_and_comes_back() {
     let (mut star, mut mesh) = (RedisServer::start(), RedisServer::start());
-    let place = Place::new()
-        .with("NAUTILUS__BUS__MARKET_DATA__TRANSPORT", "redis")
-        .with("NAUTILUS__BUS__MARKET_DATA__URL", star.url())
-        .with("NAUTILUS__BUS__ENGINE_LOGIC__TRANSPORT", "redis")
-        .with("NAUTILUS__BUS__ENGINE_LOGIC__URL", mesh.url());
+    let place = Place::new().on_redis(&star, &mesh);
     let engines = place.start(&["up", "--no-simulator"]);
     let both = [&*engines.marketdata, &*engines.vpin];
     wait_until_ready(both, true, "[]");
@@ -104,11 +100,7 @@ fn start_replay(engines: &Engines, speed: &serde_json::Value) -> String {
 #[test]
 fn both_redis_servers_restart_under_load() {
     let (mut star, mut mesh) = (RedisServer::start(), RedisServer::start());
-    let place = Place::new()
-        .with("NAUTILUS__BUS__MARKET_DATA__TRANSPORT", "redis")
-        .with("NAUTILUS__BUS__MARKET_DATA__URL", star.url())
-        .with("NAUTILUS__BUS__ENGINE_LOGIC__TRANSPORT", "redis")
-        .with("NAUTILUS__BUS__ENGINE_LOGIC__URL", mesh.url());
+    let place = Place::new().on_redis(&star, &mesh);
     let engines = place.start(&["up", "--no-simulator"]);
     let both = [&*engines.marketdata, &*engines.vpin];
     wait_until_ready(both, true, "[]");

@@ -113,11 +113,6 @@ fn the_es_session_gives_the_published_figures_on_every_transport() {
 
     let (star, mesh, postgres) = (RedisServer::start(), RedisServer::start(), PostgresServer::shared());
     let store = postgres.fresh_database();
-    let remote = Place::new()
-        .with("NAUTILUS__BUS__MARKET_DATA__TRANSPORT", "redis")
-        .with("NAUTILUS__BUS__MARKET_DATA__URL", star.url())
-        .with("NAUTILUS__BUS__ENGINE_LOGIC__TRANSPORT", "redis")
-        .with("NAUTILUS__BUS__ENGINE_LOGIC__URL", mesh.url())
-        .with("NAUTILUS__STORE__URL", store.as_str());
+    let remote = Place::new().on_redis(&star, &mesh).with("NAUTILUS__STORE__URL", store.as_str());
     assert_eq!(run(&remote, &store, &session), digests, "Redis and PostgreSQL change nothing");
 }

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use nautilus_testkit::RedisServer;
 use serde_json::Value;
 
 /// How long anything may take before a test fails; debug builds share two cores.
@@ -56,6 +57,13 @@ impl Place {
     }
 
     /// With an environment variable for every process started here.
+    pub(crate) fn on_redis(self, market_data: &RedisServer, engine_logic: &RedisServer) -> Self {
+        self.with("NAUTILUS__BUS__MARKET_DATA__TRANSPORT", "redis")
+            .with("NAUTILUS__BUS__MARKET_DATA__URL", market_data.url())
+            .with("NAUTILUS__BUS__ENGINE_LOGIC__TRANSPORT", "redis")
+            .with("NAUTILUS__BUS__ENGINE_LOGIC__URL", engine_logic.url())
+    }
+
     pub(crate) fn with(mut self, variable: &str, value: impl Into<String>) -> Self {
         self.settings.push((variable.to_owned(), value.into()));
         self
@@ -288,6 +296,18 @@ impl Engines {
             let answer = get(url, "/v1/engine/digest");
             answer["digest"].as_str().expect("a digest").to_owned()
         })
+    }
+
+    /// A request to vpin that is under way and whose body never comes.
+    pub(crate) fn begin_request(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.vpin.trim_start_matches("http://")).expect("it listens");
+        let request = "POST /v1/vpin/calculate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\
+                       expect: 100-continue\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).expect("it answers");
+        assert!(line.starts_with("HTTP/1.1 100"), "the request is under way: {line}");
+        stream
     }
 
     /// Readiness of one service with its reasons.
