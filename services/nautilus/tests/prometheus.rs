@@ -16,6 +16,8 @@ use tungstenite::client::IntoClientRequest;
 
 const NAUTILUS: &str = env!("CARGO_BIN_EXE_nautilus");
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Between two requests of the user, so that none meets the rate limit of the key.
+const PAUSE: Duration = Duration::from_millis(100);
 
 fn deploy(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(file);
@@ -133,10 +135,11 @@ struct User {
 }
 
 impl User {
-    /// Asks once.
+    /// Asks once, and rests.
     fn ask(&self) {
         let answer = ureq::get(&self.book).header("authorization", format!("Bearer {}", self.key)).call();
         assert_eq!(answer.expect("a book").status(), 200);
+        std::thread::sleep(PAUSE);
     }
 }
 
