@@ -13,7 +13,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("crates/types", &[]),
     ("crates/messages", &["crates/types"]),
     ("crates/engine", &["crates/types", "crates/messages"]),
-    ("crates/numerics", &["crates/types"]),
+    // Batches for the GPU are of frames.
+    ("crates/hardware", &["crates/types", "crates/messages"]),
+    ("crates/numerics", &["crates/types", "crates/hardware"]),
     ("crates/book", &["crates/types", "crates/messages"]),
     ("crates/feeds", &["crates/types", "crates/messages"]),
     ("crates/bus", &["crates/types", "crates/messages"]),

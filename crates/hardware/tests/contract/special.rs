@@ -1,0 +1,74 @@
+//! NaN, infinities, zeros and empty shapes.
+
+use nautilus_hardware::{Element, Gemm, Matrix, MatrixMut, Task, backends};
+
+use crate::ran;
+
+/// One product of an m×3 with a 3×n matrix whose middle column and row are `left` and `right`, everywhere.
+fn middle<T: Element>(left: f64, right: f64, (m, n): (usize, usize)) -> Vec<(String, Vec<f64>)> {
+    let of = |value: f64| T::from_f64(value);
+    let a: Vec<T> = (0..m).flat_map(|_| [of(1.0), of(left), of(1.0)]).collect();
+    let b: Vec<T> = [1.0, right, 1.0].iter().flat_map(|&v| vec![of(v); n]).collect();
+    let mut results = Vec::new();
+    for backend in backends::available() {
+        let mut c = vec![of(5.0); m * n];
+        let gemm = Gemm::new(
+            T::ONE,
+            Matrix::row_major(&a, m, 3).unwrap(),
+            Matrix::row_major(&b, 3, n).unwrap(),
+            T::ZERO,
+            MatrixMut::row_major(&mut c, m, n).unwrap(),
+        )
+        .unwrap();
+        if ran(&*backend, T::job(Task::Gemm(gemm))) {
+            results.push((backend.id().to_string(), c.iter().map(|v| v.to_f64()).collect()));
+        }
+    }
+    results
+}
+
+fn check<T: Element>() {
+    for shape in [(1, 1), (5, 9), (17, 33), (64, 64)] {
+        for (left, right, expected) in [
+            (f64::NAN, 1.0, f64::NAN),
+            (f64::INFINITY, 2.0, f64::INFINITY),
+            (f64::INFINITY, -2.0, f64::NEG_INFINITY),
+            (f64::INFINITY, 0.0, f64::NAN),
+            (0.0, 7.0, 2.0),
+        ] {
+            for (backend, c) in middle::<T>(left, right, shape) {
+                for value in c {
+                    let same = value == expected || (value.is_nan() && expected.is_nan());
+                    assert!(same, "{backend}: {left} · {right} gives {value}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinities_propagate() {
+    check::<f32>();
+    check::<f64>();
+}
+
+#[test]
+fn empty_shapes_do_nothing_or_scale() {
+    for backend in backends::available() {
+        for (m, n, k) in [(0, 3, 3), (3, 0, 3), (0, 0, 0), (3, 3, 0), (3, 1, 0)] {
+            let (a, b) = (vec![1.0_f64; m * k], vec![1.0_f64; k * n]);
+            let mut c = vec![4.0_f64; m * n];
+            let gemm = Gemm::new(
+                1.0,
+                Matrix::row_major(&a, m, k).unwrap(),
+                Matrix::row_major(&b, k, n).unwrap(),
+                0.5,
+                MatrixMut::row_major(&mut c, m, n).unwrap(),
+            )
+            .unwrap();
+            if ran(&*backend, f64::job(Task::Gemm(gemm))) {
+                assert!(c.iter().all(|&value| value == 2.0), "{}: {m}×{n}×{k}", backend.id());
+            }
+        }
+    }
+}
