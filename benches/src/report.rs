@@ -36,7 +36,8 @@ impl Figures {
     }
 
     /// The median over rounds of `self ÷ other`.
-    fn ratio(&self, other: &Self) -> f64 {
+    #[must_use]
+    pub fn ratio(&self, other: &Self) -> f64 {
         let mut ratios: Vec<f64> = self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect();
         percentile(&mut ratios, 0.5)
     }
