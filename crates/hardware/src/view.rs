@@ -95,6 +95,12 @@ impl Extent {
         reach().ok_or(ShapeError::TooLarge { rows, columns, row_stride, column_stride })
     }
 
+    /// Lines of `columns` elements without a gap in a slice of `given`: the common case, in one multiplication.
+    #[inline]
+    fn is_dense_within(rows: usize, columns: usize, given: usize) -> bool {
+        rows.checked_mul(columns).is_some_and(|needed| needed <= given)
+    }
+
     fn fits(self, given: usize) -> Result<(), ShapeError> {
         let needed = self.reach()?;
         let Self { rows, columns, row_stride, column_stride } = self;
@@ -208,16 +214,28 @@ impl<'a, T> Matrix<'a, T> {
     ///
     /// # Errors
     /// The slice is too short for the shape.
+    #[inline]
     pub fn row_major(data: &'a [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        Self::new(data, rows, columns, columns.max(1), 1)
+        let (row_stride, column_stride) = (columns.max(1), 1);
+        if !Extent::is_dense_within(rows, columns, data.len()) {
+            return Self::new(data, rows, columns, row_stride, column_stride);
+        }
+        let extent = Extent { rows, columns, row_stride, column_stride };
+        Ok(Self { data: data.as_ptr(), extent, memory: PhantomData })
     }
 
     /// Columns one after the other (Fortran order).
     ///
     /// # Errors
     /// The slice is too short for the shape.
+    #[inline]
     pub fn column_major(data: &'a [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        Self::new(data, rows, columns, 1, rows.max(1))
+        let (row_stride, column_stride) = (1, rows.max(1));
+        if !Extent::is_dense_within(rows, columns, data.len()) {
+            return Self::new(data, rows, columns, row_stride, column_stride);
+        }
+        let extent = Extent { rows, columns, row_stride, column_stride };
+        Ok(Self { data: data.as_ptr(), extent, memory: PhantomData })
     }
 
     /// A slice as one column.
@@ -294,16 +312,28 @@ impl<'a, T> MatrixMut<'a, T> {
     ///
     /// # Errors
     /// The slice is too short for the shape.
+    #[inline]
     pub fn row_major(data: &'a mut [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        Self::new(data, rows, columns, columns.max(1), 1)
+        let (row_stride, column_stride) = (columns.max(1), 1);
+        if !Extent::is_dense_within(rows, columns, data.len()) {
+            return Self::new(data, rows, columns, row_stride, column_stride);
+        }
+        let extent = Extent { rows, columns, row_stride, column_stride };
+        Ok(Self { data: data.as_mut_ptr(), extent, memory: PhantomData })
     }
 
     /// Columns one after the other (Fortran order).
     ///
     /// # Errors
     /// The slice is too short for the shape.
+    #[inline]
     pub fn column_major(data: &'a mut [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        Self::new(data, rows, columns, 1, rows.max(1))
+        let (row_stride, column_stride) = (1, rows.max(1));
+        if !Extent::is_dense_within(rows, columns, data.len()) {
+            return Self::new(data, rows, columns, row_stride, column_stride);
+        }
+        let extent = Extent { rows, columns, row_stride, column_stride };
+        Ok(Self { data: data.as_mut_ptr(), extent, memory: PhantomData })
     }
 
     /// A slice as one column.
