@@ -89,10 +89,11 @@ fn online_cpus() -> usize {
 
 fn id_of(cpu: &Cpu, cpus: usize) -> String {
     let number = |number: Option<u32>| number.map_or_else(|| "x".to_owned(), |number| number.to_string());
-    let brand = if cpu.brand.is_empty() { std::env::consts::ARCH } else { &cpu.brand };
+    // An emulator shows the host's processor to programs of another architecture.
+    let (architecture, brand) = (std::env::consts::ARCH, &cpu.brand);
     let [family, model, stepping] = [cpu.family, cpu.model, cpu.stepping].map(number);
     let microcode = cpu.microcode.as_deref().unwrap_or("x");
-    slug(&format!("{brand} {family} {model} {stepping} {microcode} {cpus}cpu"))
+    slug(&format!("{architecture} {brand} {family} {model} {stepping} {microcode} {cpus}cpu"))
 }
 
 /// Lower-case letters and digits, a hyphen in the place of everything else, not too long for a file's name.
@@ -211,7 +212,8 @@ mod tests {
     #[test]
     fn ids_name_files_and_tell_machines_apart() {
         let cpu = Cpu { brand: "Intel(R) Xeon(R) @ 2.5GHz".into(), family: Some(6), ..Cpu::default() };
-        assert_eq!(id_of(&cpu, 2), "intel-r-xeon-r-2-5ghz-6-x-x-x-2cpu");
+        let architecture = std::env::consts::ARCH.replace('_', "-");
+        assert_eq!(id_of(&cpu, 2), format!("{architecture}-intel-r-xeon-r-2-5ghz-6-x-x-x-2cpu"));
         assert_ne!(id_of(&cpu, 4), id_of(&cpu, 2));
         assert!(slug("../../etc/passwd").chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
         assert_eq!(cpu_id(), cpu_id());
