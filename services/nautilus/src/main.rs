@@ -7,6 +7,7 @@
 mod output;
 
 mod doctor;
+mod hardware;
 mod health;
 mod keys;
 mod platform;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use nautilus_marketdata::Pace;
+use nautilus_service::config::Log;
 use nautilus_service::{Alone, Config, ServiceName, StartError, telemetry};
 
 /// Trading platform backend: market data, order books and flow toxicity over HTTP.
@@ -56,6 +58,8 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Say what this machine's backends for matrix work are, measure them, or explain a choice.
+    Hardware(hardware::Arguments),
     /// Print the effective configuration, with secrets masked.
     Config,
     /// Make, list and revoke access keys.
@@ -141,6 +145,10 @@ fn run(arguments: Arguments) -> Result<ExitCode, StartError> {
         Task::Provision(task) => task.run(&config.access.keys_file).map(|()| ExitCode::SUCCESS),
         Task::Health(health) => Ok(health.run()),
         Task::Doctor { json } => Ok(doctor::run(&config, json)),
+        Task::Hardware(task) => {
+            telemetry::install(&quiet(config.log.clone()))?;
+            task.run(&config)
+        }
         Task::Simulate(task) => task.run(),
         Task::Up(up) => {
             telemetry::install(&config.log)?;
@@ -152,11 +160,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, StartError> {
         }
         Task::Guard(task) => runtime()?.block_on(task.run()),
         Task::Replay(task) => {
-            // The progress bar and the table are what is to be seen; problems still are.
-            if config.log == nautilus_service::config::Log::default() {
-                config.log.level = "warn".into();
-            }
-            telemetry::install(&config.log)?;
+            telemetry::install(&quiet(config.log.clone()))?;
+            // It is over before a measurement would pay, and must not share its cores with one.
+            config.hardware.calibrate = false;
             runtime()?.block_on(replay::run(config, &task.file, task.speed, task.keep))
         }
     }
@@ -181,6 +187,11 @@ impl Service {
         };
         alone.serve(config, start).await
     }
+}
+
+/// The progress bar and the table are what is to be seen; problems still are.
+fn quiet(log: Log) -> Log {
+    if log == Log::default() { Log { level: "warn".into(), ..log } } else { log }
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

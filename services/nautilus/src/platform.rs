@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use nautilus_marketdata::Marketdata;
 use nautilus_service::alone::EXIT_SOFTWARE;
 use nautilus_service::server::{Interrupts, until_stopped};
-use nautilus_service::wall_clock;
 use nautilus_service::{Config, Platform, Running, ServiceName, StartError};
+use nautilus_service::{hardware, wall_clock};
 use nautilus_vpin::Vpin;
 
 use crate::services::{self, Started};
@@ -25,6 +25,7 @@ pub(crate) struct Engines {
 impl Engines {
     /// Takes every port before anything is built, then starts in order.
     pub(crate) async fn start(config: Config) -> Result<Self, StartError> {
+        hardware::start(&config.hardware)?;
         let mut platform = Platform::new(config).with_own_hub();
         let mut listeners = Vec::new();
         for service in services::in_start_order() {

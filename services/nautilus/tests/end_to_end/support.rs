@@ -54,6 +54,9 @@ impl Place {
             .with("NAUTILUS__SERVICES__VPIN__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__WEBSOCKET__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__GATEWAY__LISTEN", "127.0.0.1:0")
+            // The machine is other tests' as well; what one of them measures stays in its folder.
+            .with("NAUTILUS__HARDWARE__CALIBRATE", "false")
+            .with("NAUTILUS_CACHE_DIR", "cache")
     }
 
     /// With an environment variable for every process started here.
