@@ -89,8 +89,11 @@ pub struct Route {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Calibration {
-    /// Nothing was measured: jobs go by preference.
-    Absent,
+    /// There is no measurement of this machine: jobs go by preference.
+    Absent {
+        /// Why what was stored is not used.
+        reason: Option<String>,
+    },
     /// It is being measured now.
     Measuring {
         /// Measurements so far.
@@ -248,7 +251,7 @@ impl Hardware {
         Status {
             backends: backends.collect(),
             switches: self.switches.clone(),
-            calibration: Calibration::Absent,
+            calibration: Calibration::Absent { reason: None },
             pinned: self.options.pin,
             workers_max: 1,
         }
