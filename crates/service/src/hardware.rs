@@ -33,7 +33,7 @@ use crate::problem::{Json, Problem, Query};
 /// A switch means nothing, or the pinned backend cannot run here.
 pub fn start(settings: &Settings) -> Result<&'static Hardware, ConfigError> {
     let hardware = configure(settings)?;
-    if settings.calibrate && hardware.status().calibration == Calibration::Absent {
+    if settings.calibrate && matches!(hardware.status().calibration, Calibration::Absent { .. }) {
         let measure = move || measure_in_background(hardware);
         let thread = std::thread::Builder::new().name("calibration".to_owned()).spawn(measure);
         if let Err(error) = thread {

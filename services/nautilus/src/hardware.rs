@@ -192,9 +192,10 @@ fn peaks(peaks: Peaks) -> String {
 
 fn calibration(calibration: &Calibration) -> String {
     match calibration {
-        Calibration::Absent => {
+        Calibration::Absent { reason: None } => {
             "not measured yet: `nautilus hardware calibrate`, or the first start, does".to_owned()
         }
+        Calibration::Absent { reason: Some(reason) } => format!("not measured: {reason}"),
         Calibration::Measuring { done, total } => format!("being measured, {done} of {total}"),
         Calibration::Measured { age_s, .. } => format!("measured {} ago", age(*age_s)),
     }

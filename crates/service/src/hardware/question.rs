@@ -17,11 +17,14 @@ pub struct Question {
     /// gemm, gemv, syrk, quadratic_form, batched_gemm, cholesky, solve, dot, axpy or gemm_i8.
     #[param(value_type = String, example = "gemm")]
     pub op: Op,
-    /// Rows of the result, or the order of a square operand; where the operation has it, 1 to 1048576.
+    /// Rows of the result, or the order of a square operand, where the operation has it: 1 to 1048576.
+    #[param(example = 64)]
     pub m: Option<usize>,
     /// Columns of the result.
+    #[param(example = 64)]
     pub n: Option<usize>,
     /// The length of each sum.
+    #[param(example = 64)]
     pub k: Option<usize>,
     /// Matrices of a batch; 1 unless asked otherwise.
     pub batch: Option<usize>,
