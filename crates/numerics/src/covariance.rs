@@ -5,15 +5,15 @@
 //! is the caller's business.
 
 use nautilus_hardware::{Error, Hardware, ShapeError};
-use ndarray::{Array2, ArrayRef2, Axis};
+use ndarray::{Array1, Array2, ArrayRef2, Zip};
 
 use crate::matrix::{MatrixError, Operand, writable, zeros};
 
 /// The sample covariance Σᵢ (xᵢ − x̄)(xᵢ − x̄)ᵀ / (T − ddof) of T observations of N assets, N×N, in the square of the
 /// returns' unit. `ddof` = 1 gives the unbiased estimate, 0 that of maximum likelihood; `numpy.cov` has the same.
 ///
-/// The first observation is taken off before the mean is computed, so that a common level, however high, costs no digits
-/// (two passes, shifted: Chan, Golub, LeVeque 1983).
+/// Two passes: deviations from the mean, then their products. A sum of squares less the square of the sum would lose the
+/// digits of a common level (Chan, Golub, LeVeque 1983).
 ///
 /// # Errors
 /// There are not more than `ddof` observations, or the result is too large.
@@ -26,8 +26,8 @@ pub fn covariance(
     if observations <= ddof {
         return Err(MatrixError::TooFewObservations { observations, ddof });
     }
-    let mut deviations = &returns.view() - &returns.row(0);
-    deviations -= &(deviations.sum_axis(Axis(0)) / count(observations));
+    let equal = vec![1.0 / count(observations); observations];
+    let deviations = &returns.view() - &mean(returns, &equal);
     gram(hardware, &deviations, 1.0 / count(observations - ddof))
 }
 
@@ -50,13 +50,8 @@ pub fn ewma_covariance(
         return Err(MatrixError::TooFewObservations { observations, ddof: 0 });
     }
     let weights = weights(observations, decay);
-    let mut deviations = &returns.view() - &returns.row(0);
-    let mut mean = zeros(1, returns.ncols())?;
-    for (row, weight) in deviations.rows().into_iter().zip(&weights) {
-        mean.row_mut(0).scaled_add(*weight, &row);
-    }
+    let mut deviations = &returns.view() - &mean(returns, &weights);
     for (mut row, weight) in deviations.rows_mut().into_iter().zip(&weights) {
-        row -= &mean.row(0);
         row *= weight.sqrt();
     }
     gram(hardware, &deviations, 1.0)
@@ -79,6 +74,25 @@ pub fn correlation(covariance: &ArrayRef2<f64>) -> Result<Array2<f64>, MatrixErr
         // The root and its square may differ from the variance by a rounding.
         if i == j && !value.is_nan() { 1.0 } else { value }
     }))
+}
+
+/// Σᵢ wᵢ·xᵢ for weights that sum to 1. Summed from the first observation on, so that the mean of a column that does not
+/// move is that value, and its deviations are exactly zero.
+fn mean(x: &ArrayRef2<f64>, weights: &[f64]) -> Array1<f64> {
+    let first = x.row(0);
+    let mut mean = Array1::zeros(x.ncols());
+    // In the order of memory.
+    if x.strides()[0].abs() < x.strides()[1].abs() {
+        for ((mean, column), first) in mean.iter_mut().zip(x.columns()).zip(first) {
+            *mean = column.iter().zip(weights).map(|(x, weight)| weight * (x - first)).sum();
+        }
+    } else {
+        for (row, weight) in x.rows().into_iter().zip(weights) {
+            let sum = |mean: &mut f64, x: &f64, first: &f64| *mean += weight * (x - first);
+            Zip::from(&mut mean).and(row).and(first).for_each(sum);
+        }
+    }
+    mean + first
 }
 
 /// scale · XᵀX.
