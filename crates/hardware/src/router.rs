@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-pub use calibrate::measure;
+pub use calibrate::{calibration_shapes, measure};
 pub use clock::{Clock, Monotonic};
 pub(crate) use learn::Way;
 use learn::{Class, Health};

@@ -119,8 +119,9 @@ fn layouts(op: Op) -> Vec<Layout> {
     }
 }
 
-/// Everything that is measured, the least work first.
-pub(super) fn shapes_of_everything() -> Vec<Spec> {
+/// Everything that a calibration measures, the least work first.
+#[must_use]
+pub fn calibration_shapes() -> Vec<Spec> {
     let mut all = Vec::new();
     for plan in &PLANS {
         let elements: &[ElementType] =
@@ -207,7 +208,7 @@ pub(super) fn run(
     backends: &[Arc<dyn Backend>],
     mut progress: impl FnMut(usize, usize),
 ) -> Vec<Series> {
-    let shapes = shapes_of_everything();
+    let shapes = calibration_shapes();
     let start = clock.now_ns();
     let mut runners: Vec<Runner> = Vec::new();
     for (done, spec) in shapes.iter().enumerate() {
