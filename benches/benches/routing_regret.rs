@@ -6,7 +6,6 @@
 //! each kind.
 
 use std::collections::{BTreeMap, HashSet};
-use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -95,7 +94,7 @@ fn times(spec: &Spec, contestants: &[Arc<dyn Backend>]) -> BTreeMap<BackendId, f
         let start = Instant::now();
         for _ in 0..runs {
             let mut job = workload.job().expect("held-out shapes are jobs");
-            black_box(backend.run(&mut job).expect("a backend does what it supports"));
+            backend.run(&mut job).expect("a backend does what it supports");
         }
         start.elapsed().as_nanos() as f64 / runs as f64
     };
@@ -156,8 +155,8 @@ fn line(name: &str, trials: &[&Trial]) {
 }
 
 fn main() {
-    let numbers = std::env::args().filter_map(|argument| argument.parse().ok());
-    let count: usize = numbers.last().unwrap_or(40);
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
+    let count: usize = numbers.next_back().unwrap_or(40);
     let switches = Switches::from_environment().expect("switches mean something");
     let contestants: Vec<Arc<dyn Backend>> =
         backends::available().into_iter().filter(|backend| switches.allow(backend.id())).collect();
