@@ -1,9 +1,11 @@
 //! The backends of this build, and why some of them cannot run on this machine.
 
+mod jit;
 mod portable;
 
 use std::sync::Arc;
 
+pub use jit::Jit;
 pub use portable::Portable;
 
 use crate::backend::{Backend, BackendId};
@@ -26,7 +28,7 @@ impl Listing {
 /// Every backend, in the order of [`BackendId::ALL`].
 #[must_use]
 pub fn listings() -> Vec<Listing> {
-    vec![Listing::of(BackendId::Portable, Ok(Portable))]
+    vec![Listing::of(BackendId::Portable, Ok(Portable)), Listing::of(BackendId::Jit, Jit::open())]
 }
 
 /// Those that can run here.

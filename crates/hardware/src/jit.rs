@@ -14,13 +14,15 @@ mod key;
 mod memory;
 mod plan;
 mod scratch;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::sync::atomic::AtomicU64;
 
 pub(crate) use cache::Cache;
 pub use cache::{CacheStatistics, Limits};
 pub use key::{Form, GemmShape, Isa, KernelKey, Scale, Strides};
-pub(crate) use plan::Program;
+pub(crate) use plan::{Operands, Program};
 pub use plan::{Plan, PlanError};
 
 /// How code is called: A, B, C, then α and β one after the other, then scratch memory aligned to 64 bytes.
@@ -98,6 +100,8 @@ impl Kernel {
 /// Code for `key`, deterministically.
 fn generate(key: &KernelKey) -> Result<Generated, String> {
     match key.isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx2 => Ok(x86::generate(key)),
         #[allow(unreachable_patterns)]
         other => Err(format!("this build has no generator for {}: use another backend", other.as_str())),
     }
@@ -108,6 +112,10 @@ fn generate(key: &KernelKey) -> Result<Generated, String> {
 /// # Errors
 /// One sentence that says what is missing.
 pub fn detect() -> Result<Isa, String> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(isa) = x86::detect() {
+        return Ok(isa);
+    }
     Err("this processor has none of the instruction sets that kernels are generated for: AVX-512 or AVX2 with FMA"
         .to_owned())
 }
@@ -116,6 +124,8 @@ pub fn detect() -> Result<Isa, String> {
 #[must_use]
 pub fn runs(isa: Isa) -> bool {
     match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx2 => x86::runs(isa),
         #[allow(unreachable_patterns)]
         _ => false,
     }
