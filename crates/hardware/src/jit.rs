@@ -49,6 +49,8 @@ pub(crate) const MAX_SCRATCH: usize = 1 << 20;
 pub(crate) struct Kernel {
     pub(crate) key: KernelKey,
     code: memory::Code,
+    /// The first byte of `code`.
+    entry: Entry,
     scratch: usize,
     /// The epoch of the cache in which it was last used.
     used: AtomicU64,
@@ -61,7 +63,10 @@ impl Kernel {
         if scratch > MAX_SCRATCH {
             return Err(format!("the kernel would need {scratch} bytes of scratch memory: use another backend"));
         }
-        Ok(Self { key: *key, code: memory::Code::new(&code)?, scratch, used: AtomicU64::new(0) })
+        let code = memory::Code::new(&code)?;
+        // SAFETY: the generator wrote this code as an `Entry`.
+        let entry = unsafe { std::mem::transmute::<*const u8, Entry>(code.entry()) };
+        Ok(Self { key: *key, code, entry, scratch, used: AtomicU64::new(0) })
     }
 
     /// Bytes of the pages that hold the code.
@@ -89,10 +94,9 @@ impl Kernel {
         scales: *const u8,
         scratch: *mut u8,
     ) {
-        // SAFETY: the generator wrote this code as an `Entry`; the caller keeps its conditions.
+        // SAFETY: the caller keeps the conditions.
         unsafe {
-            let entry: Entry = std::mem::transmute(self.code.entry());
-            entry(a, b, c, scales, scratch);
+            (self.entry)(a, b, c, scales, scratch);
         }
     }
 }

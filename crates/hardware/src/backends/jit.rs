@@ -87,7 +87,7 @@ impl Jit {
         self.cache
             // SAFETY: the views have the shape and strides of the program, a writable view shares no element with
             // others, and `with` checked the instruction set.
-            .with(program.key(), |kernel| unsafe { program.run(kernel, at, [*alpha, *beta]) })
+            .with(program.key(), |kernel| unsafe { program.run(kernel, at, &[*alpha, *beta]) })
             .map_err(Failure::Broken)
     }
 
@@ -112,7 +112,7 @@ impl Jit {
                 let (a, b) = (a.matrix(index).as_ptr(), b.matrix(index).as_ptr());
                 let at = Operands { a, b, c: c.matrix(index).as_mut_ptr() };
                 // SAFETY: as for one matrix; the matrices of a batch have one shape and one set of strides.
-                unsafe { program.run(kernel, at, [*alpha, *beta]) };
+                unsafe { program.run(kernel, at, &[*alpha, *beta]) };
             }
         };
         self.cache.with(program.key(), run).map_err(Failure::Broken)
@@ -132,7 +132,7 @@ impl Jit {
         let at = Operands { a: x.as_ptr(), b: y.as_ptr(), c: std::ptr::from_mut::<T>(result) };
         self.cache
             // SAFETY: as for a product: x as one row, y as one column.
-            .with(program.key(), |kernel| unsafe { program.run(kernel, at, [T::ONE, T::ZERO]) })
+            .with(program.key(), |kernel| unsafe { program.run(kernel, at, &[T::ONE, T::ZERO]) })
             .map_err(Failure::Broken)
     }
 

@@ -3,7 +3,7 @@
 
 use super::encode::{Action, Gpr, Memory, Operand, R9, R10, R11, RAX, RDI, RDX, RSI, Vector, Width};
 use super::outer::write_back;
-use super::piece::{Access, Emitter, Piece, pieces};
+use super::piece::{Access, Emitter, Piece, has_masks, pieces, widest};
 use crate::element::ElementType;
 use crate::jit::Generated;
 use crate::jit::key::{Isa, KernelKey};
@@ -17,7 +17,7 @@ const SCALE: Vector = 10;
 const OLD: Vector = 11;
 /// Of the last part of a row of A, and of the last results: k1 and k2, or vectors 15 and 14.
 fn masks(isa: Isa) -> [u8; 2] {
-    if isa == Isa::Avx512 { [1, 2] } else { [15, 14] }
+    if has_masks(isa) { [1, 2] } else { [15, 14] }
 }
 
 struct Generator<'a> {
@@ -34,7 +34,7 @@ pub(super) fn generate(key: &KernelKey, budget: usize) -> Generated {
     let out = Emitter::new(key.element, key.isa);
     let a_row = key.a_row as i32 * out.size;
     let mut whole = pieces(key.k as usize, key.element, key.isa, masks(key.isa)[0]);
-    let widest = if key.isa == Isa::Avx512 { Width::Z } else { Width::Y };
+    let widest = widest(key.isa);
     let is_rest = |piece: &Piece| piece.width != widest || piece.access != Access::Whole;
     let rest = whole.pop_if(|piece| is_rest(piece));
     let mut generator = Generator { out, key, a_row, whole, rest, budget };
@@ -69,7 +69,7 @@ impl Generator<'_> {
     fn rows(&mut self, count: usize, results: &[Piece]) {
         let sets = (ROWS / count).min(self.whole.len()).max(1);
         self.sum_along_rows(count, sets);
-        let widest = if self.key.isa == Isa::Avx512 { Width::Z } else { Width::Y };
+        let widest = widest(self.key.isa);
         for set in 1..sets {
             for row in 0..count {
                 let other = Operand::Register((set * count + row) as Vector);
@@ -139,7 +139,7 @@ impl Generator<'_> {
         (a, x): (Gpr, Gpr),
         offset: i32,
     ) {
-        let width = if self.key.isa == Isa::Avx512 { Width::Z } else { Width::Y };
+        let width = widest(self.key.isa);
         self.out.asm.load(width, X, Memory::At(x, offset));
         for row in 0..count {
             let place = Operand::Memory(Memory::At(a, row as i32 * self.a_row + offset));
@@ -176,5 +176,5 @@ impl Generator<'_> {
 }
 
 fn vector_bytes(isa: Isa) -> i32 {
-    if isa == Isa::Avx512 { 64 } else { 32 }
+    widest(isa).bytes() as i32
 }

@@ -6,7 +6,7 @@
 //! along k are unrolled, within a budget.
 
 use super::encode::{Action, Gpr, Memory, Operand, R8, R9, R10, R11, RAX, RBX, RCX, RDI, RDX, RSI, Vector, Width};
-use super::piece::{Emitter, Piece, masked, pieces};
+use super::piece::{Emitter, Piece, has_masks, masked, pieces, widest};
 use crate::jit::Generated;
 use crate::jit::key::{Isa, KernelKey, Scale};
 
@@ -14,7 +14,7 @@ use crate::jit::key::{Isa, KernelKey, Scale};
 const MAX_VECTORS: usize = 8;
 /// The mask register: k1 with AVX-512, vector 15 with AVX2.
 fn mask_register(isa: Isa) -> u8 {
-    if isa == Isa::Avx512 { 1 } else { 15 }
+    if has_masks(isa) { 1 } else { 15 }
 }
 
 /// How a block of C is computed.
@@ -41,7 +41,7 @@ impl Block<'_> {
     fn method(&self) -> Method {
         match (self.rows, self.pieces.len()) {
             (1, _) => Method::Row,
-            (_, 1) if self.isa == Isa::Avx512 => Method::Column,
+            (_, 1) if has_masks(self.isa) => Method::Column,
             _ => Method::Block,
         }
     }
@@ -52,7 +52,7 @@ impl Block<'_> {
 
     /// Registers for sums: what operands and the mask leave.
     fn room(&self) -> usize {
-        let all = if self.isa == Isa::Avx512 { 32 } else { 16 - usize::from(masked(self.pieces).is_some()) };
+        let all = if has_masks(self.isa) { 32 } else { 16 - usize::from(masked(self.pieces).is_some()) };
         let operands = if self.method() == Method::Block { self.pieces.len() + 1 } else { 2 };
         all - operands
     }
@@ -72,7 +72,10 @@ impl Block<'_> {
     fn cost(&self) -> usize {
         let of_a = if self.method() == Method::Column { self.rows * self.pieces.len() } else { self.rows };
         let step = self.halves().max(halves(self.pieces) + of_a).max(8_usize.div_ceil(self.sets()));
-        step * self.k + 3 * self.halves() + 20
+        // A panel of B that leaves no room for A in a first-level cache of 32 KiB is read from the second level.
+        let panel = self.k * panel_row(self.pieces) as usize;
+        let far = if panel > 20 << 10 { 2 * halves(self.pieces) * self.k } else { 0 };
+        step * self.k + far + 3 * self.halves() + 20
     }
 }
 
@@ -147,7 +150,7 @@ fn cost_of(key: &KernelKey, columns: &[Columns]) -> usize {
 /// The cheapest division into blocks by the estimate.
 fn plan(key: &KernelKey) -> Vec<Columns> {
     let all = pieces(key.n as usize, key.element, key.isa, mask_register(key.isa));
-    let most = if key.isa == Isa::Avx512 { MAX_VECTORS } else { 6 };
+    let most = if has_masks(key.isa) { MAX_VECTORS } else { 6 };
     (1..=all.len().min(most))
         .map(|vectors| columns_of(key, &all, vectors))
         .min_by_key(|columns| cost_of(key, columns))
@@ -178,9 +181,6 @@ pub(super) fn generate(key: &KernelKey, budget: usize) -> Generated {
 
 impl Generator<'_> {
     fn kernel(&mut self, parts: &[Columns]) {
-        if let Some(piece) = parts.iter().find_map(|part| masked(&part.pieces)) {
-            self.out.prepare_mask(piece);
-        }
         for (index, part) in parts.iter().enumerate() {
             let last = index + 1 == parts.len();
             if part.count == 1 {
@@ -199,6 +199,10 @@ impl Generator<'_> {
 
     /// All rows of one block of columns; unless it is the last, ends with B and C at the next one.
     fn columns(&mut self, part: &Columns, last: bool) {
+        // Only now: blocks without a mask may use its register.
+        if let Some(piece) = masked(&part.pieces) {
+            self.out.prepare_mask(piece);
+        }
         let packed = self.worth_packing(part);
         if packed {
             self.pack(&part.pieces);
@@ -325,11 +329,10 @@ impl Generator<'_> {
         let action = if first { Action::Multiply } else { Action::MultiplyAdd };
         let a_at = |row: usize| Memory::At(a, row as i32 * self.a_row + at as i32 * self.a_column);
         let b_at = |piece: &Piece| Memory::At(b, at as i32 * b_row + piece.offset);
-        let widest = if block.isa == Isa::Avx512 { Width::Z } else { Width::Y };
         let out = &mut self.out;
         match block.method() {
             Method::Row => {
-                out.asm.broadcast(narrowest(block.pieces, widest), spare, a_at(0));
+                out.asm.broadcast(widest_of(block.pieces), spare, a_at(0));
                 for (sum, piece) in block.pieces.iter().enumerate() {
                     out.act_on(action, *piece, set + sum as Vector, spare, b_at(piece), spare + 1);
                 }
@@ -347,7 +350,7 @@ impl Generator<'_> {
                     out.load(*piece, spare + 1 + index as Vector, b_at(piece));
                 }
                 for row in 0..block.rows {
-                    out.asm.broadcast(narrowest(block.pieces, widest), spare, a_at(row));
+                    out.asm.broadcast(widest_of(block.pieces), spare, a_at(row));
                     for (index, piece) in block.pieces.iter().enumerate() {
                         let sum = set + (row * block.pieces.len() + index) as Vector;
                         let b = Operand::Register(spare + 1 + index as Vector);
@@ -372,8 +375,8 @@ struct Step {
 }
 
 /// The width that serves all pieces, at least Y.
-fn narrowest(pieces: &[Piece], widest: Width) -> Width {
-    pieces.iter().map(|piece| piece.width).max().unwrap_or(widest).max(Width::Y)
+fn widest_of(pieces: &[Piece]) -> Width {
+    pieces.iter().map(|piece| piece.width).fold(Width::Y, Width::max)
 }
 
 /// Bytes of a row of a packed panel.
@@ -388,7 +391,7 @@ pub(super) fn write_back(
     results: &[(Vector, Piece, Memory)],
     [scale, old]: [Vector; 2],
 ) {
-    let widest = if out.isa == Isa::Avx512 { Width::Z } else { Width::Y };
+    let widest = widest(out.isa);
     let (alpha, beta) = (Memory::At(RCX, 0), Memory::At(RCX, out.size));
     match (key.alpha, key.beta) {
         (Scale::General, _) => {

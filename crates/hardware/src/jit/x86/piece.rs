@@ -16,6 +16,16 @@ pub(super) enum Access {
     Lanes(u8),
 }
 
+/// Mask registers and 32 vector registers.
+pub(super) fn has_masks(isa: Isa) -> bool {
+    isa == Isa::Avx512
+}
+
+/// The widest vectors that code for `isa` uses.
+pub(super) fn widest(isa: Isa) -> Width {
+    if isa == Isa::Avx512 { Width::Z } else { Width::Y }
+}
+
 /// Up to one vector of elements that stand side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece {
@@ -28,7 +38,7 @@ pub(super) struct Piece {
 
 /// A row of `count` elements as pieces; lanes that need a mask take it from register `mask`.
 pub(super) fn pieces(count: usize, element: ElementType, isa: Isa, mask: u8) -> Vec<Piece> {
-    let widest = if isa == Isa::Avx512 { Width::Z } else { Width::Y };
+    let widest = widest(isa);
     let size = element.bytes();
     let whole = widest.bytes() / size;
     let mut all: Vec<Piece> = (0..count / whole)
@@ -76,7 +86,7 @@ impl Emitter {
     /// Fills the mask that `piece` reads and writes through.
     pub(super) fn prepare_mask(&mut self, piece: Piece) {
         let Access::Lanes(mask) = piece.access else { return };
-        if self.isa == Isa::Avx512 {
+        if has_masks(self.isa) {
             self.asm.set_mask(mask, ((1_u32 << piece.lanes) - 1) as u16);
         } else {
             let bytes = piece.lanes * self.size as usize;
@@ -89,7 +99,7 @@ impl Emitter {
         match piece.access {
             Access::Whole => self.asm.load(piece.width, to, from),
             Access::Low(bytes) => self.asm.load_low(bytes, to, from),
-            Access::Lanes(mask) if self.isa == Isa::Avx512 => {
+            Access::Lanes(mask) if has_masks(self.isa) => {
                 self.asm.load_lanes(piece.width, to, from, mask);
             }
             Access::Lanes(mask) => self.asm.load_signed(piece.width, to, from, mask),
@@ -100,7 +110,7 @@ impl Emitter {
         match piece.access {
             Access::Whole => self.asm.store(piece.width, from, to),
             Access::Low(bytes) => self.asm.store_low(bytes, from, to),
-            Access::Lanes(mask) if self.isa == Isa::Avx512 => {
+            Access::Lanes(mask) if has_masks(self.isa) => {
                 self.asm.store_lanes(piece.width, from, to, mask);
             }
             Access::Lanes(mask) => self.asm.store_signed(piece.width, from, to, mask),
