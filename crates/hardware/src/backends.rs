@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod blocked;
+mod jit;
 mod large;
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -9,6 +10,7 @@ mod x86;
 
 use std::sync::Arc;
 
+pub use jit::Jit;
 pub use large::Large;
 pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
@@ -40,6 +42,7 @@ pub fn listings() -> Vec<Listing> {
         Listing::of(BackendId::Avx2, Avx2::open()),
         #[cfg(target_arch = "x86_64")]
         Listing::of(BackendId::Avx512, Avx512::open()),
+        Listing::of(BackendId::Jit, Jit::open()),
         Listing::of(BackendId::Large, Ok(Large)),
     ]
 }

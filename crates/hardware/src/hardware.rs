@@ -3,21 +3,24 @@
 //! A job goes to the backend that the router chose; when that one breaks, to the next, with the result as it was. It
 //! never computes anything itself.
 
+mod named;
+
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 
 use serde::Serialize;
 
 use crate::backend::{Backend, BackendId, Failure, Family};
 use crate::backends::{self, Listing};
-use crate::element::Element;
-use crate::job::{
-    Axpy, BatchedGemm, Cholesky, Dot, Gemm, GemmI8, Job, QuadraticForm, Solve, Spec, Syrk, Task,
-};
+use crate::job::{Job, Spec};
 use crate::monitor::Monitor;
-use crate::router::{Clock, Monotonic, PREFERENCE};
+use crate::probe::cache::CacheError;
+use crate::router::store::{self, Calibrated};
+use crate::router::{Clock, Decision, Limits, Monotonic, PREFERENCE, Router, Watch, Way};
 use crate::switches::Switches;
-use crate::view::{Batch, BatchMut, Matrix, MatrixMut, ShapeError};
+use crate::view::ShapeError;
 
 /// How a [`Hardware`] is set up.
 #[derive(Debug, Clone)]
@@ -138,33 +141,101 @@ pub struct Status {
     pub workers_max: usize,
 }
 
+/// Why there is no new calibration.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrationError {
+    /// In deterministic mode nothing is chosen, so nothing is measured.
+    #[error(
+        "a backend is pinned, so there is nothing to choose and nothing to measure: remove the pin to calibrate"
+    )]
+    Pinned,
+    /// Somebody else measures.
+    #[error("another thread of this process is calibrating: wait until it has finished")]
+    Busy,
+    /// It holds for this process, but the next one has to measure again.
+    #[error(transparent)]
+    NotStored(CacheError),
+}
+
 /// The machine's backends behind one door.
 #[derive(Debug)]
 pub struct Hardware {
     listings: Vec<Listing>,
-    members: Vec<Arc<dyn Backend>>,
     switches: Switches,
     options: Options,
+    router: Router,
     monitor: Monitor,
+    measuring: Measuring,
+    /// Why a stored calibration is not used.
+    unused: Mutex<Option<String>>,
+}
+
+/// How far a calibration is.
+#[derive(Debug, Default)]
+struct Measuring {
+    on: AtomicBool,
+    done: AtomicUsize,
+    total: AtomicUsize,
 }
 
 static SHARED: OnceLock<Hardware> = OnceLock::new();
 
 impl Hardware {
     /// Hardware of its own, with the backends that are listed and allowed. The portable one is always among them, so
-    /// that no job is without a result.
+    /// that no job is without a result. Reads the calibration in the cache folder, if there is one.
     #[must_use]
     pub fn new(listings: Vec<Listing>, switches: Switches, options: Options) -> Self {
+        let pinned = |id: BackendId| options.pin.is_none_or(|pin| pin == id);
         let mut members: Vec<Arc<dyn Backend>> = listings
             .iter()
-            .filter(|listing| switches.allow(listing.id))
+            .filter(|listing| switches.allow(listing.id) && pinned(listing.id))
             .filter_map(|listing| listing.backend.clone().ok())
             .collect();
+        members.sort_by_key(|member| PREFERENCE.iter().position(|id| *id == member.id()));
         if !members.iter().any(|member| member.id() == BackendId::Portable) {
             members.push(Arc::new(backends::Portable));
         }
-        members.sort_by_key(|member| PREFERENCE.iter().position(|id| *id == member.id()));
-        Self { listings, members, switches, options, monitor: Monitor::default() }
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let limits = Limits {
+            workers: match (options.pin, options.workers_max) {
+                (Some(_), _) => 1,
+                (None, 0) => cores,
+                (None, max) => max,
+            },
+            sme_workers: options.sme_workers_max,
+            pinned: options.pin.is_some(),
+        };
+        let hardware = Self {
+            listings,
+            switches,
+            options,
+            router: Router::new(members, limits),
+            monitor: Monitor::default(),
+            measuring: Measuring::default(),
+            unused: Mutex::default(),
+        };
+        hardware.load();
+        hardware
+    }
+
+    /// Uses the stored calibration, if there is one for these backends; whether there is.
+    fn load(&self) -> bool {
+        let folder = self.options.cache_folder.as_deref().filter(|_| self.options.pin.is_none());
+        let Some(folder) = folder else { return false };
+        let members: Vec<BackendId> = self.router.members.iter().map(|member| member.id).collect();
+        let (found, reason) = match store::load(folder, &members) {
+            Ok(Some(calibrated)) => {
+                self.router.adopt(calibrated);
+                (true, None)
+            }
+            Ok(None) => (false, None),
+            Err(reason) => {
+                tracing::warn!("{reason}");
+                (false, Some(reason))
+            }
+        };
+        *self.unused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        found
     }
 
     /// The process's own, made at first use from the environment's switches unless [`Hardware::configure`] came first.
@@ -199,61 +270,124 @@ impl Hardware {
     #[allow(clippy::needless_pass_by_value)]
     pub fn run(&self, mut job: Job<'_>) -> Result<BackendId, Failure> {
         let spec = job.spec();
-        let mut last = Failure::Broken(format!("no backend runs {} here", spec.op));
-        for member in self.members.iter().filter(|member| member.supports(&spec)) {
-            let cell = self.monitor.cell(&spec, member.id());
-            cell.call();
-            let start = self.options.clock.now_ns();
-            match member.run(&mut job) {
-                Err(broken @ Failure::Broken(_)) => {
-                    cell.fallback();
-                    last = broken;
-                }
-                answer => {
-                    cell.time(&spec, self.options.clock.now_ns().saturating_sub(start), None);
-                    return answer.map(|()| member.id());
-                }
-            }
+        let decision = self.router.decide(&spec, &self.watch());
+        if decision.call() {
+            return self.run_timed(&decision, &mut job, &spec);
         }
-        Err(last)
+        decision.cell.call();
+        match self.router.execute(&decision, decision.chosen(), &mut job, &self.watch()) {
+            Err(broken @ Failure::Broken(_)) => {
+                self.run_elsewhere(&decision, decision.chosen(), &mut job, broken)
+            }
+            answer => answer.map(|()| decision.member.id),
+        }
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        Watch { monitor: &self.monitor, clock: &*self.options.clock }
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.options.clock.now_ns()
+    }
+
+    fn run_timed(&self, decision: &Decision, job: &mut Job<'_>, spec: &Spec) -> Result<BackendId, Failure> {
+        let at = decision.timed_way();
+        let way = decision.ways[at];
+        let id = self.router.members[way.member].id;
+        let other = (at != decision.chosen).then(|| self.monitor.cell(spec, id));
+        let cell = other.as_ref().unwrap_or(&decision.cell);
+        cell.call();
+        let start = self.now_ns();
+        let answer = self.router.execute(decision, way, job, &self.watch());
+        let now = self.now_ns();
+        let took = now.saturating_sub(start);
+        match answer {
+            Err(broken @ Failure::Broken(_)) => return self.run_elsewhere(decision, way, job, broken),
+            // A refusal may have come early: its time says nothing.
+            Err(refusal) => return Err(refusal),
+            Ok(()) => {}
+        }
+        cell.time(spec, took, decision.ways[0].predicted_ns);
+        self.router.learn(decision, at, took, now);
+        Ok(id)
+    }
+
+    /// Has another backend do what `broke` could not.
+    #[cold]
+    fn run_elsewhere(
+        &self,
+        decision: &Decision,
+        broke: Way,
+        job: &mut Job<'_>,
+        failure: Failure,
+    ) -> Result<BackendId, Failure> {
+        self.router.rescue(&decision.class, broke.member, job, failure, &self.watch())
     }
 
     /// The decision about a job and what it is taken from.
     #[must_use]
     pub fn route(&self, spec: &Spec) -> Route {
-        let candidates: Vec<_> = self
-            .members
-            .iter()
-            .map(|member| Candidate {
-                backend: member.id(),
-                workers: 1,
-                predicted_ns: None,
-                last_measured_ns: None,
-                refused: (!member.supports(spec)).then(|| "does not run jobs like this".to_owned()),
-            })
-            .collect();
-        let chosen = candidates.iter().find(|candidate| candidate.refused.is_none());
-        let chosen = chosen.map_or(BackendId::Portable, |candidate| candidate.backend);
-        Route { spec: *spec, chosen, workers: 1, candidates }
+        let now_ns = self.now_ns();
+        let decision = self.router.decide(spec, &self.watch());
+        let candidates =
+            self.router.explain(spec, now_ns).into_iter().map(|(way, last, refused)| Candidate {
+                backend: self.router.members[way.member].id,
+                workers: way.workers,
+                predicted_ns: way.predicted_ns,
+                last_measured_ns: last,
+                refused,
+            });
+        let chosen = decision.chosen();
+        Route {
+            spec: *spec,
+            chosen: decision.member.id,
+            workers: chosen.workers,
+            candidates: candidates.collect(),
+        }
     }
 
     /// What stands where.
     #[must_use]
     pub fn status(&self) -> Status {
+        let now_ns = self.now_ns();
         let backends = self.listings.iter().map(|listing| {
+            let id = listing.id;
             let reason = match &listing.backend {
                 Err(reason) => Some(reason.clone()),
-                Ok(_) if !self.switches.allow(listing.id) => Some("switched off".to_owned()),
-                Ok(_) => None,
+                Ok(_) if !self.switches.allow(id) => Some("switched off".to_owned()),
+                Ok(_) if !self.router.members.iter().any(|member| member.id == id) => {
+                    Some("another backend is pinned".to_owned())
+                }
+                Ok(_) => self
+                    .router
+                    .out_for_s(id, now_ns)
+                    .map(|s| format!("failed several times in a row: left out for another {s} s")),
             };
-            BackendStatus { backend: listing.id, family: listing.id.family(), on: reason.is_none(), reason }
+            BackendStatus { backend: id, family: id.family(), on: reason.is_none(), reason }
         });
         Status {
             backends: backends.collect(),
             switches: self.switches.clone(),
-            calibration: Calibration::Absent { reason: None },
+            calibration: self.calibration(),
             pinned: self.options.pin,
-            workers_max: 1,
+            workers_max: self.router.limits.workers,
+        }
+    }
+
+    fn calibration(&self) -> Calibration {
+        if self.measuring.on.load(Relaxed) {
+            let Measuring { done, total, .. } = &self.measuring;
+            return Calibration::Measuring { done: done.load(Relaxed), total: total.load(Relaxed) };
+        }
+        match self.router.calibrated() {
+            Some(calibrated) => {
+                Calibration::Measured { at_unix_s: calibrated.stored.at_unix_s, age_s: calibrated.age_s() }
+            }
+            None => {
+                let reason = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+                Calibration::Absent { reason: reason.clone() }
+            }
         }
     }
 
@@ -262,153 +396,39 @@ impl Hardware {
         &self.monitor
     }
 
-    /// Measures every backend on this machine, which takes seconds, and keeps the result in the cache folder.
-    /// `progress` hears how many of how many measurements are done.
+    /// Measures every backend on this machine, which takes some seconds of one core, and keeps the result in the cache
+    /// folder. `progress` hears how many of how many measurements are done. Where another process is at it, waits and
+    /// takes what that one measured.
     ///
     /// # Errors
-    /// Another process or thread is at it, or the result could not be stored (it is used all the same).
+    /// A backend is pinned, another thread of this process is at it, or the result could not be stored (it is used all
+    /// the same).
     pub fn calibrate(&self, mut progress: impl FnMut(usize, usize)) -> Result<(), CalibrationError> {
-        progress(0, 0);
-        Ok(())
-    }
-}
-
-/// Why there is no new calibration.
-#[derive(Debug, thiserror::Error)]
-pub enum CalibrationError {
-    /// In deterministic mode nothing is chosen, so nothing is measured.
-    #[error(
-        "a backend is pinned, so there is nothing to choose and nothing to measure: remove the pin to calibrate"
-    )]
-    Pinned,
-    /// Somebody else measures.
-    #[error("another process or thread is calibrating: wait until it has finished")]
-    Busy,
-    /// It holds for this process, but the next one has to measure again.
-    #[error("the calibration could not be stored in {folder}: {reason}")]
-    NotStored {
-        /// Where it should have gone.
-        folder: PathBuf,
-        /// What the system said.
-        reason: std::io::Error,
-    },
-}
-
-/// Operations by name.
-impl Hardware {
-    /// C ← α·A·B + β·C, A m×k, B k×n, C m×n.
-    ///
-    /// # Errors
-    /// The shapes do not belong together, or nothing could do it.
-    pub fn gemm<'a, T: Element>(
-        &self,
-        alpha: T,
-        a: Matrix<'a, T>,
-        b: Matrix<'a, T>,
-        beta: T,
-        c: MatrixMut<'a, T>,
-    ) -> Result<BackendId, Error> {
-        Ok(self.run(T::job(Task::Gemm(Gemm::new(alpha, a, b, beta, c)?)))?)
+        if self.options.pin.is_some() {
+            return Err(CalibrationError::Pinned);
+        }
+        if self.measuring.on.swap(true, Relaxed) {
+            return Err(CalibrationError::Busy);
+        }
+        let result = self.calibrate_now(|done, total| {
+            self.measuring.done.store(done, Relaxed);
+            self.measuring.total.store(total, Relaxed);
+            progress(done, total);
+        });
+        self.measuring.on.store(false, Relaxed);
+        result
     }
 
-    /// y ← α·A·x + β·y, A m×k.
-    ///
-    /// # Errors
-    /// The shapes do not belong together, or nothing could do it.
-    pub fn gemv<T: Element>(
-        &self,
-        alpha: T,
-        a: Matrix<'_, T>,
-        x: &[T],
-        beta: T,
-        y: &mut [T],
-    ) -> Result<BackendId, Error> {
-        self.gemm(alpha, a, Matrix::column(x), beta, MatrixMut::column(y))
-    }
-
-    /// C ← α·A·Aᵀ + β·C, A m×k; both triangles of C are written, its lower one is read.
-    ///
-    /// # Errors
-    /// The shapes do not belong together, or nothing could do it.
-    pub fn syrk<'a, T: Element>(
-        &self,
-        alpha: T,
-        a: Matrix<'a, T>,
-        beta: T,
-        c: MatrixMut<'a, T>,
-    ) -> Result<BackendId, Error> {
-        Ok(self.run(T::job(Task::Syrk(Syrk::new(alpha, a, beta, c)?)))?)
-    }
-
-    /// xᵀ·A·x, A m×m.
-    ///
-    /// # Errors
-    /// The shapes do not belong together, or nothing could do it.
-    pub fn quadratic_form<T: Element>(&self, a: Matrix<'_, T>, x: &[T]) -> Result<T, Error> {
-        let mut result = T::ZERO;
-        self.run(T::job(Task::QuadraticForm(QuadraticForm::new(a, Matrix::column(x), &mut result)?)))?;
-        Ok(result)
-    }
-
-    /// Cᵢ ← α·Aᵢ·Bᵢ + β·Cᵢ for each matrix of the batch.
-    ///
-    /// # Errors
-    /// The shapes or counts do not belong together, or nothing could do it.
-    pub fn batched_gemm<'a, T: Element>(
-        &self,
-        alpha: T,
-        a: Batch<'a, T>,
-        b: Batch<'a, T>,
-        beta: T,
-        c: BatchMut<'a, T>,
-    ) -> Result<BackendId, Error> {
-        Ok(self.run(T::job(Task::BatchedGemm(BatchedGemm::new(alpha, a, b, beta, c)?)))?)
-    }
-
-    /// A = L·Lᵀ in place: the lower triangle of A becomes L, its strict upper triangle is left alone.
-    ///
-    /// # Errors
-    /// A is not square or not positive definite, or nothing could do it.
-    pub fn cholesky<T: Element>(&self, a: MatrixMut<'_, T>) -> Result<BackendId, Error> {
-        Ok(self.run(T::job(Task::Cholesky(Cholesky::new(a)?)))?)
-    }
-
-    /// X with L·Lᵀ·X = B in the place of B, L as [`Hardware::cholesky`] leaves it.
-    ///
-    /// # Errors
-    /// The shapes do not belong together, or nothing could do it.
-    pub fn solve<'a, T: Element>(&self, l: Matrix<'a, T>, b: MatrixMut<'a, T>) -> Result<BackendId, Error> {
-        Ok(self.run(T::job(Task::Solve(Solve::new(l, b)?)))?)
-    }
-
-    /// Σ xᵢ·yᵢ.
-    ///
-    /// # Errors
-    /// The lengths differ, or nothing could do it.
-    pub fn dot<T: Element>(&self, x: &[T], y: &[T]) -> Result<T, Error> {
-        let mut result = T::ZERO;
-        self.run(T::job(Task::Dot(Dot::new(Matrix::column(x), Matrix::column(y), &mut result)?)))?;
-        Ok(result)
-    }
-
-    /// y ← α·x + y.
-    ///
-    /// # Errors
-    /// The lengths differ, or nothing could do it.
-    pub fn axpy<T: Element>(&self, alpha: T, x: &[T], y: &mut [T]) -> Result<BackendId, Error> {
-        Ok(self.run(T::job(Task::Axpy(Axpy::new(alpha, Matrix::column(x), MatrixMut::column(y))?)))?)
-    }
-
-    /// C ← A·B, exactly, A m×k, B k×n, k at most [`GemmI8::K_MAX`].
-    ///
-    /// # Errors
-    /// The shapes do not belong together, or nothing could do it.
-    pub fn gemm_i8<'a>(
-        &self,
-        a: Matrix<'a, u8>,
-        b: Matrix<'a, i8>,
-        c: MatrixMut<'a, i32>,
-    ) -> Result<BackendId, Error> {
-        Ok(self.run(Job::I8(GemmI8::new(a, b, c)?))?)
+    fn calibrate_now(&self, progress: impl FnMut(usize, usize)) -> Result<(), CalibrationError> {
+        let folder = self.options.cache_folder.as_deref();
+        // Without a lock two processes may measure at once, which costs time and nothing else.
+        let turn = folder.and_then(|folder| store::turn(folder).ok());
+        if turn.as_ref().is_some_and(|turn| turn.waited) && self.load() {
+            return Ok(());
+        }
+        let stored = self.router.measure(&*self.options.clock, progress);
+        let saved = folder.map_or(Ok(()), |folder| store::save(folder, &stored));
+        self.router.adopt(Calibrated::new(stored));
+        saved.map_err(CalibrationError::NotStored)
     }
 }

@@ -5,9 +5,11 @@
 //! A backend that falls ever further behind is not measured on.
 
 use std::sync::Arc;
+use std::thread;
 
 use super::clock::Clock;
 use super::model::{Kind, Point, Series, kind};
+use super::parallel;
 use super::workload::Workload;
 use crate::backend::{Backend, BackendId};
 use crate::element::ElementType;
@@ -36,8 +38,8 @@ struct Plan {
 }
 
 const CUBES: &[usize] = &[
-    1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 23, 24, 28, 32, 36, 40, 48, 50, 56, 64, 72, 80, 96, 112, 128,
-    160, 192, 224, 256, 320, 384, 512,
+    1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 23, 24, 28, 32, 36, 40, 48, 50, 56, 64, 72, 80, 96, 112,
+    128, 160, 192, 224, 256, 320, 384, 512,
 ];
 const LENGTHS: &[usize] = &[
     1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 100, 128, 200, 256, 400, 512, 800, 1_024, 2_000, 4_096, 10_000,
@@ -52,9 +54,21 @@ const PLANS: [Plan; 10] = [
     Plan { op: Op::Gemv, edges: ORDERS, spread: 48, sizes_max: [2e3, 1.0, 2e3, 1.0], work_max: 2e6 },
     Plan { op: Op::Syrk, edges: CUBES, spread: 32, sizes_max: [500.0, 1.0, 2.6e3, 1.0], work_max: 2e7 },
     Plan { op: Op::QuadraticForm, edges: ORDERS, spread: 0, sizes_max: [1.0; 4], work_max: 1e6 },
-    Plan { op: Op::BatchedGemm, edges: &[2, 4, 8, 16], spread: 48, sizes_max: [48.0, 48.0, 48.0, 400.0], work_max: 3e6 },
+    Plan {
+        op: Op::BatchedGemm,
+        edges: &[2, 4, 8, 16],
+        spread: 48,
+        sizes_max: [48.0, 48.0, 48.0, 400.0],
+        work_max: 3e6,
+    },
     Plan { op: Op::Cholesky, edges: ORDERS, spread: 0, sizes_max: [1.0; 4], work_max: 2e8 },
-    Plan { op: Op::Solve, edges: &[4, 16, 64, 200], spread: 40, sizes_max: [500.0, 200.0, 1.0, 1.0], work_max: 1e7 },
+    Plan {
+        op: Op::Solve,
+        edges: &[4, 16, 64, 200],
+        spread: 40,
+        sizes_max: [500.0, 200.0, 1.0, 1.0],
+        work_max: 1e7,
+    },
     Plan { op: Op::Dot, edges: LENGTHS, spread: 0, sizes_max: [1.0; 4], work_max: 2e6 },
     Plan { op: Op::Axpy, edges: LENGTHS, spread: 0, sizes_max: [1.0; 4], work_max: 2e6 },
     Plan { op: Op::GemmI8, edges: CUBES, spread: 32, sizes_max: [300.0, 300.0, 300.0, 1.0], work_max: 3e6 },
@@ -105,13 +119,16 @@ fn layouts(op: Op) -> Vec<Layout> {
     }
 }
 
-/// Everything that is measured, the least work first.
-pub(super) fn shapes_of_everything() -> Vec<Spec> {
+/// Everything that a calibration measures, the least work first.
+#[must_use]
+pub fn calibration_shapes() -> Vec<Spec> {
     let mut all = Vec::new();
     for plan in &PLANS {
         let elements: &[ElementType] =
             if plan.op == Op::GemmI8 { &[ElementType::I8] } else { &[ElementType::F32, ElementType::F64] };
-        for (&element, layout) in elements.iter().flat_map(|e| layouts(plan.op).into_iter().map(move |l| (e, l))) {
+        for (&element, layout) in
+            elements.iter().flat_map(|e| layouts(plan.op).into_iter().map(move |l| (e, l)))
+        {
             all.extend(shapes(plan, element, layout));
         }
     }
@@ -191,7 +208,7 @@ pub(super) fn run(
     backends: &[Arc<dyn Backend>],
     mut progress: impl FnMut(usize, usize),
 ) -> Vec<Series> {
-    let shapes = shapes_of_everything();
+    let shapes = calibration_shapes();
     let start = clock.now_ns();
     let mut runners: Vec<Runner> = Vec::new();
     for (done, spec) in shapes.iter().enumerate() {
@@ -205,6 +222,50 @@ pub(super) fn run(
     }
     progress(shapes.len(), shapes.len());
     runners.into_iter().map(|runner| runner.series).filter(|series| !series.points.is_empty()).collect()
+}
+
+/// What starting and joining a thread costs, and the share of each core that a product cut for so many can use.
+pub(super) fn threads(
+    clock: &dyn Clock,
+    backends: &[Arc<dyn Backend>],
+    counts: &[usize],
+) -> (f64, Vec<(usize, f64)>) {
+    let least = |rounds: usize, work: &mut dyn FnMut()| -> f64 {
+        let took = (0..rounds).map(|_| {
+            let start = clock.now_ns();
+            work();
+            clock.now_ns().saturating_sub(start)
+        });
+        #[allow(clippy::cast_precision_loss)]
+        let least = took.min().unwrap_or_default().max(1) as f64;
+        least
+    };
+    let thread_ns = least(50, &mut || {
+        thread::scope(|scope| {
+            scope.spawn(|| ());
+        });
+    });
+    let spec = Spec::new(Op::Gemm, ElementType::F32, 256, 256, 256);
+    let fast = backends.iter().find(|backend| backend.supports(&spec) && backend.id() != BackendId::Portable);
+    let (Some(fast), Some(mut workload)) = (fast, Workload::new(&spec)) else {
+        return (thread_ns, Vec::new());
+    };
+    let mut on = |workers: usize| {
+        least(5, &mut || {
+            if let Ok(mut job) = workload.job() {
+                // A failure shows as a time that says nothing, and is then not used.
+                let _ = parallel::run(&mut job, workers, |part| fast.run(part));
+            }
+        })
+    };
+    let alone_ns = on(1);
+    let share = |&workers: &usize| {
+        #[allow(clippy::cast_precision_loss)]
+        let cores = workers as f64;
+        let parts_ns = (on(workers) - thread_ns * (cores - 1.0)).max(1.0);
+        (workers, (alone_ns / (parts_ns * cores)).clamp(0.01, 1.0))
+    };
+    (thread_ns, counts.iter().map(share).collect())
 }
 
 /// Measures one shape with everyone who is still in.

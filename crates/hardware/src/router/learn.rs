@@ -3,8 +3,8 @@
 //! A choice changes only on evidence: another way must have been measured, and be a tenth faster. Ways that might be
 //! are tried a bounded number of times.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// What another way must undercut the present one by.
 const HYSTERESIS: f64 = 0.9;
@@ -69,11 +69,22 @@ struct State {
     timed: u64,
     /// Who runs them now.
     present: Option<(usize, usize)>,
+    /// Members that broke on them.
+    broken: Vec<(usize, Health)>,
 }
 
 impl State {
     fn track(&self, way: &Way) -> Option<&Track> {
         self.tracks.iter().find(|track| way.is(track))
+    }
+
+    fn track_mut(&mut self, way: &Way) -> &mut Track {
+        let at = self.tracks.iter().position(|track| way.is(track)).unwrap_or_else(|| {
+            let Way { member, workers, .. } = *way;
+            self.tracks.push(Track { member, workers, timed: 0, tried: 0, ratio: 1.0, last_ns: 0 });
+            self.tracks.len() - 1
+        });
+        &mut self.tracks[at]
     }
 
     /// What a way takes by measurement.
@@ -134,12 +145,7 @@ impl Class {
         // A timed call is not worth waiting for.
         let Ok(mut state) = self.state.try_lock() else { return false };
         state.timed += 1;
-        let position = state.tracks.iter().position(|track| way.is(track)).unwrap_or_else(|| {
-            let Way { member, workers, .. } = way;
-            state.tracks.push(Track { member, workers, timed: 0, tried: 0, ratio: 1.0, last_ns: 0 });
-            state.tracks.len() - 1
-        });
-        let track = &mut state.tracks[position];
+        let track = state.track_mut(&way);
         track.timed += 1;
         track.tried += u64::from(at != chosen);
         track.last_ns = took_ns;
@@ -155,6 +161,35 @@ impl Class {
         let now = state.choose(ways);
         state.present = Some((ways[now].member, ways[now].workers));
         now != chosen
+    }
+
+    /// Takes note of a timed call, for people only.
+    pub(crate) fn note(&self, way: &Way, took_ns: u64) {
+        if let Ok(mut state) = self.state.try_lock() {
+            state.track_mut(way).last_ns = took_ns;
+        }
+    }
+
+    /// A member broke on a job of this class; when it is left out for it, until when.
+    pub(crate) fn failed(&self, member: usize, now_ns: u64) -> Option<u64> {
+        let mut state = self.locked();
+        if !state.broken.iter().any(|(broken, _)| *broken == member) {
+            state.broken.push((member, Health::default()));
+        }
+        state.broken.iter().find(|(broken, _)| *broken == member)?.1.failed(now_ns)
+    }
+
+    /// A member did a job of this class.
+    pub(crate) fn succeeded(&self, member: usize) {
+        if let Ok(mut state) = self.state.try_lock() {
+            state.broken.retain(|(broken, _)| *broken != member);
+        }
+    }
+
+    /// Until when a member is left out of jobs of this class.
+    pub(crate) fn out_until_ns(&self, member: usize, now_ns: u64) -> Option<u64> {
+        let state = self.locked();
+        state.broken.iter().find(|(broken, _)| *broken == member)?.1.out_until_ns(now_ns)
     }
 
     /// What the newest timed call took.
@@ -264,8 +299,7 @@ mod tests {
     #[test]
     fn without_predictions_the_order_stands() {
         let class = Class::default();
-        let unknown: Vec<Way> =
-            (0..3).map(|member| Way { member, workers: 1, predicted_ns: None }).collect();
+        let unknown: Vec<Way> = (0..3).map(|member| Way { member, workers: 1, predicted_ns: None }).collect();
         let (ran, changes) = play(&class, &unknown, &[9_000.0, 1.0, 1.0], 50);
         assert_eq!((ran, changes), (vec![50, 0, 0], 0));
         assert_eq!(class.last_ns(&unknown[0]), Some(9_000));

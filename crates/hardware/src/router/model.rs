@@ -46,9 +46,7 @@ pub(crate) fn kind(spec: &Spec) -> (Kind, Sizes) {
     };
     let other = |order| if order == Order::Rows { Order::Columns } else { Order::Rows };
     match op {
-        Op::Gemm if layout.c == Order::Columns => {
-            (kind(other(layout.b), other(layout.a)), [n, m, k, batch])
-        }
+        Op::Gemm if layout.c == Order::Columns => (kind(other(layout.b), other(layout.a)), [n, m, k, batch]),
         Op::Gemm => (kind(layout.a, layout.b), [m, n, k, batch]),
         Op::Gemv | Op::Syrk => (kind(layout.a, Order::Rows), [m, n, k, batch]),
         _ => (kind(Order::Rows, Order::Rows), [m, n, k, batch]),

@@ -82,7 +82,10 @@ const FITS: &str = "blocks of operands that belong together belong together";
 enum Part<'a, T> {
     Task(Task<'a, T>),
     /// A block row of a symmetric result: its diagonal block, what lies left of it, and the mirror image of that.
-    Triangle { diagonal: Syrk<'a, T>, left: Option<(Gemm<'a, T>, MatrixMut<'a, T>)> },
+    Triangle {
+        diagonal: Syrk<'a, T>,
+        left: Option<(Gemm<'a, T>, MatrixMut<'a, T>)>,
+    },
 }
 
 impl<T: Element> Part<'_, T> {

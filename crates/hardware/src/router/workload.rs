@@ -107,7 +107,7 @@ impl<T: Element> Operands<T> {
     #[allow(clippy::cast_precision_loss)]
     fn new(spec: &Spec, [a, b, c]: [usize; 3]) -> Self {
         let value = |i: usize| T::from_f64((i * 37 % 251) as f64 / 251.0 - 0.5);
-        let near_identity = |i: usize| T::from_f64(if i % (spec.m + 1) == 0 { 1.0 } else { 1e-9 });
+        let near_identity = |i: usize| T::from_f64(if i.is_multiple_of(spec.m + 1) { 1.0 } else { 1e-9 });
         let (left, result): (&dyn Fn(usize) -> T, &dyn Fn(usize) -> T) = match spec.op {
             Op::Cholesky => (&value, &near_identity),
             Op::Solve => (&near_identity, &value),
@@ -124,8 +124,7 @@ impl<T: Element> Operands<T> {
     fn task(&mut self, spec: &Spec) -> Result<Task<'_, T>, ShapeError> {
         let Spec { op, m, n, k, batch, layout, .. } = *spec;
         let Self { a, b, c, scalar } = self;
-        let [sa, sb, sc] =
-            [strides(m, k, layout.a), strides(k, n, layout.b), strides(m, n, layout.c)];
+        let [sa, sb, sc] = [strides(m, k, layout.a), strides(k, n, layout.b), strides(m, n, layout.c)];
         let left = Matrix::new(a, m, k, sa.0, sa.1);
         Ok(match op {
             Op::Gemm | Op::Gemv | Op::GemmI8 => {
@@ -139,17 +138,13 @@ impl<T: Element> Operands<T> {
                 T::ZERO,
                 BatchMut::new(c, batch, m * n, (m, n), sc)?,
             )?),
-            Op::Syrk => {
-                Task::Syrk(Syrk::new(T::ONE, left?, T::ZERO, MatrixMut::new(c, m, m, sc.0, sc.1)?)?)
-            }
+            Op::Syrk => Task::Syrk(Syrk::new(T::ONE, left?, T::ZERO, MatrixMut::new(c, m, m, sc.0, sc.1)?)?),
             Op::QuadraticForm => Task::QuadraticForm(QuadraticForm::new(left?, Matrix::column(b), scalar)?),
             Op::Cholesky => Task::Cholesky(Cholesky::new(MatrixMut::row_major(c, m, m)?)?),
             Op::Solve => {
                 Task::Solve(Solve::new(Matrix::row_major(a, m, m)?, MatrixMut::row_major(c, m, n)?)?)
             }
-            Op::Dot => {
-                Task::Dot(Dot::new(Matrix::column(&a[..k]), Matrix::column(&b[..k]), scalar)?)
-            }
+            Op::Dot => Task::Dot(Dot::new(Matrix::column(&a[..k]), Matrix::column(&b[..k]), scalar)?),
             Op::Axpy => {
                 let tiny = T::from_f64(1e-9);
                 Task::Axpy(Axpy::new(tiny, Matrix::column(&a[..k]), MatrixMut::column(&mut c[..k]))?)
@@ -169,7 +164,10 @@ mod tests {
         for op in Op::ALL {
             let element = if op == Op::GemmI8 { ElementType::I8 } else { ElementType::F32 };
             for (m, n, k) in [(9, 5, 7), (1, 1, 1), (0, 3, 2), (40, 3, 40)] {
-                let spec = Spec { batch: if op == Op::BatchedGemm { 3 } else { 1 }, ..Spec::new(op, element, m, n, k) };
+                let spec = Spec {
+                    batch: if op == Op::BatchedGemm { 3 } else { 1 },
+                    ..Spec::new(op, element, m, n, k)
+                };
                 let mut workload = Workload::new(&spec).unwrap();
                 for _ in 0..50 {
                     let mut job = workload.job().unwrap();
