@@ -26,7 +26,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use apply::Applied;
-pub use limits::{Abilities, Ability};
+pub use limits::{Abilities, Ability, Need};
 pub use plan::{Placement, Plan, Request};
 pub use system::{Placed, Thread};
 

@@ -126,7 +126,7 @@ mod on_this_machine {
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::sync::{Mutex, PoisonError};
 
-    use nautilus_hardware::pinning::{Abilities, Thread};
+    use nautilus_hardware::pinning::{Abilities, Need, Thread};
     use nautilus_hardware::probe::Root;
     use rustix::thread::{CapabilitySets, CpuSet, sched_getaffinity, set_capabilities};
 
@@ -251,10 +251,10 @@ mod on_this_machine {
         let request = Request { realtime_priority: 1, ..worker.request(&topology) };
         let plan = Plan::new(&topology, &request).expect("a plan");
         let planned = plan.placements[0].policy;
-        let granted = Abilities::detect(&Root::system(), &topology)
+        let granted = Abilities::detect(&Root::system(), &topology, 1)
             .all
             .into_iter()
-            .any(|ability| ability.what == "real-time priority" && ability.granted);
+            .any(|ability| ability.need == Need::RealtimePriority && ability.granted);
         let applied = plan.apply(&Thread::all()).expect("nothing is required");
         assert_eq!(applied.verify(), [""; 0]);
         let policy = applied.placements().next().expect("it is placed").policy;
@@ -375,8 +375,9 @@ mod on_this_machine {
             "proc/self/limits",
             "Max locked memory         8388608              8388608              bytes\n",
         );
-        let abilities = Abilities::detect(&Root::at(place.path()), &machine(4, 1, false));
-        let lock = abilities.all.iter().find(|ability| ability.what == "memory lock").expect("it is listed");
+        let abilities = Abilities::detect(&Root::at(place.path()), &machine(4, 1, false), 1);
+        let lock =
+            abilities.all.iter().find(|ability| ability.need == Need::MemoryLock).expect("it is listed");
         assert!(!lock.granted && lock.detail.contains("8388608 bytes"), "{}", lock.detail);
         let warnings = abilities.warnings.join("\n");
         for part in ["stopped for 50000 of every 1000000 µs", "RT_GROUP_SCHED", "nohz_full", "isolcpus"] {
@@ -385,8 +386,8 @@ mod on_this_machine {
         file("proc/self/status", "CapEff:\t000001ffffffffff\n");
         file("proc/sys/kernel/sched_rt_runtime_us", "-1\n");
         let quiet = Topology { isolated: vec![3], tickless: vec![3], ..machine(4, 1, false) };
-        let abilities = Abilities::detect(&Root::at(place.path()), &quiet);
-        assert!(abilities.all.iter().any(|ability| ability.what == "memory lock" && ability.granted));
+        let abilities = Abilities::detect(&Root::at(place.path()), &quiet, 1);
+        assert!(abilities.all.iter().any(|ability| ability.need == Need::MemoryLock && ability.granted));
         assert!(abilities.warnings[0].contains("not throttled"), "{:?}", abilities.warnings);
     }
 }

@@ -3,6 +3,8 @@
 //! `NAUTILUS__STORE__URL=…` overrides `store.url`: a double underscore separates the parts of a key. Values are
 //! read as TOML where they parse as such, as text otherwise. Nothing is read from anywhere else.
 
+mod pinning;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nautilus_messages::EngineName;
 pub use nautilus_store::mask_url;
+pub use pinning::Pinning;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -43,6 +46,8 @@ pub struct Config {
     pub bus: Bus,
     /// The database.
     pub store: Store,
+    /// Cores and priorities of the engines' threads.
+    pub pinning: Pinning,
     /// Where each service listens.
     pub services: Services,
     /// Each engine's own settings, by engine.
@@ -405,6 +410,7 @@ impl Config {
             Err(ConfigError::Setting { key: key.to_owned(), message: message.to_owned() })
         };
         self.access.check()?;
+        self.pinning.check()?;
         let plain =
             |url: &str| url.strip_prefix("http://").is_some_and(|h| h.contains(':') && !h.contains('/'));
         if let Some(name) = ServiceName::all().find(|name| !plain(&self.services.url(*name))) {
@@ -515,6 +521,10 @@ mod tests {
             refused("[access.tls]\nkey = 'key.pem'").starts_with("setting access.tls: certificate and key")
         );
         assert!(refused("[access]\nrequests_per_minute = 0").contains("at least 1"));
+        assert!(
+            refused("[pinning]\nrealtime_priority = 100").starts_with("setting pinning.realtime_priority")
+        );
+        assert!(refused("[pinning]\ncores = [-1]").starts_with("setting pinning.cores"));
         assert!(refused("[http]\nconnections_max = 0").contains("http.connections_max"));
         assert!(refused("[services.nope]\nlisten = '127.0.0.1:1'").contains("unknown service `nope`"));
         assert!(refused("[services.vpin]\nlisten = 'here'").starts_with("setting services.vpin.listen"));

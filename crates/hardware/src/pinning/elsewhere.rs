@@ -88,7 +88,7 @@ impl ProcessState {
     }
 }
 
-pub(super) fn try_realtime() -> Result<(), String> {
+pub(super) fn try_realtime(_: u8) -> Result<(), String> {
     Err(REASON.to_owned())
 }
 

@@ -8,11 +8,38 @@ use crate::probe::{Root, Topology};
 /// Linux, include/uapi/linux/capability.h.
 const CAP_IPC_LOCK: u32 = 14;
 
-/// One thing that pinning needs, and whether it can be had.
+/// What pinning may need of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// To choose a thread's CPU.
+    Affinity,
+    /// To run before everything else.
+    RealtimePriority,
+    /// To keep memory from being paged out.
+    MemoryLock,
+    /// To keep cores from sleeping deep.
+    LatencyRequest,
+}
+
+impl Need {
+    /// Its name for people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Affinity => "affinity",
+            Self::RealtimePriority => "real-time priority",
+            Self::MemoryLock => "memory lock",
+            Self::LatencyRequest => "latency request",
+        }
+    }
+}
+
+/// One thing that pinning may need, and whether it can be had.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ability {
     /// What.
-    pub what: &'static str,
+    pub need: Need,
     /// It would be granted.
     pub granted: bool,
     /// How it is, and where it is refused what to do about it.
@@ -29,29 +56,30 @@ pub struct Abilities {
 }
 
 impl Abilities {
-    /// Looks at the system's files below `root`, and has a thread of its own try what no file tells.
+    /// Looks at the system's files below `root`, and has a thread of its own try what no file tells: whether it may
+    /// have real-time priority, the one given or else the lowest.
     #[must_use]
-    pub fn detect(root: &Root, topology: &Topology) -> Self {
-        let ability = |what, outcome: Result<String, String>| Ability {
-            what,
+    pub fn detect(root: &Root, topology: &Topology, priority: u8) -> Self {
+        let ability = |need, outcome: Result<String, String>| Ability {
+            need,
             granted: outcome.is_ok(),
             detail: outcome.unwrap_or_else(|refused| refused),
         };
         let all = vec![
-            ability("affinity", affinity(topology)),
+            ability(Need::Affinity, affinity(topology)),
             ability(
-                "real-time priority",
-                system::try_realtime().map(|()| "SCHED_FIFO and SCHED_RR".to_owned()),
+                Need::RealtimePriority,
+                system::try_realtime(priority.max(1)).map(|()| "SCHED_FIFO and SCHED_RR".to_owned()),
             ),
             ability(
-                "memory lock",
+                Need::MemoryLock,
                 if cfg!(target_os = "linux") {
                     LockLimit::read(root).allows_everything().map(|()| "everything may be locked".to_owned())
                 } else {
                     Err("only Linux is supported".to_owned())
                 },
             ),
-            ability("latency request", system::try_latency().map(|()| "/dev/cpu_dma_latency".to_owned())),
+            ability(Need::LatencyRequest, system::try_latency().map(|()| "/dev/cpu_dma_latency".to_owned())),
         ];
         Self { all, warnings: if cfg!(target_os = "linux") { warnings(root, topology) } else { Vec::new() } }
     }

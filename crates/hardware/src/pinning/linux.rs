@@ -259,13 +259,13 @@ fn locked_kilobytes(root: &Root) -> Option<u64> {
     root.field("proc/self/status", "VmLck")?.strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// Whether a thread of this process may have real-time priority: a thread of our own tries, and ends.
-pub(super) fn try_realtime() -> Result<(), String> {
-    let attempt = std::thread::Builder::new().name("pinning-trial".to_owned()).spawn(|| {
+/// Whether a thread of this process may have this real-time priority: a thread of our own tries, and ends.
+pub(super) fn try_realtime(priority: u8) -> Result<(), String> {
+    let attempt = std::thread::Builder::new().name("pinning-trial".to_owned()).spawn(move || {
         let thread = Thread::current();
         let before = sched_getaffinity(Some(thread.id)).map_err(|error| error.to_string())?;
         let mut placed = Placed { id: thread.id, affinity: before, attributes: None, restored: false };
-        placed.set_policy(Policy::RoundRobin(1))
+        placed.set_policy(Policy::RoundRobin(priority))
     });
     let attempt = attempt.map_err(|error| error.to_string())?;
     attempt.join().unwrap_or_else(|_| Err("the attempt failed".to_owned()))

@@ -49,7 +49,10 @@ pub(crate) struct Ended {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder"), settings: Vec::new() }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let cache = folder.path().join("cache").display().to_string();
+        Self { folder, settings: Vec::new() }
+            .with("NAUTILUS_CACHE_DIR", cache)
             .with("NAUTILUS__SERVICES__MARKETDATA__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__VPIN__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__WEBSOCKET__LISTEN", "127.0.0.1:0")
