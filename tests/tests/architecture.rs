@@ -64,6 +64,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "crates/types",
             "crates/messages",
             "crates/engine",
+            "crates/hardware",
             "crates/engines/*",
             "crates/hardware",
             "crates/feeds",

@@ -19,6 +19,8 @@ use serde::Serialize;
 pub use cpu::Cpu;
 pub use features::{AmxPermission, Class, Feature, Features};
 pub use files::Root;
+#[cfg(target_os = "linux")]
+pub(crate) use files::parse_list;
 pub use gpus::GpuHint;
 pub use memory::{HugePages, Memory};
 pub use topology::{CacheKind, CpuCache, LogicalCpu, Topology};

@@ -3,6 +3,8 @@
 //! `NAUTILUS__STORE__URL=…` overrides `store.url`: a double underscore separates the parts of a key. Values are
 //! read as TOML where they parse as such, as text otherwise. Nothing is read from anywhere else.
 
+mod pinning;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use nautilus_hardware::SwitchError;
 use nautilus_messages::EngineName;
 pub use nautilus_store::mask_url;
+pub use pinning::Pinning;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -47,6 +50,8 @@ pub struct Config {
     pub store: Store,
     /// Measuring the machine, and what jobs may use of it.
     pub hardware: Hardware,
+    /// Cores and priorities of the engines' threads.
+    pub pinning: Pinning,
     /// Where each service listens.
     pub services: Services,
     /// Each engine's own settings, by engine.
@@ -413,6 +418,7 @@ impl Config {
         };
         self.access.check()?;
         self.hardware.check()?;
+        self.pinning.check()?;
         let plain =
             |url: &str| url.strip_prefix("http://").is_some_and(|h| h.contains(':') && !h.contains('/'));
         if let Some(name) = ServiceName::all().find(|name| !plain(&self.services.url(*name))) {
@@ -523,6 +529,10 @@ mod tests {
             refused("[access.tls]\nkey = 'key.pem'").starts_with("setting access.tls: certificate and key")
         );
         assert!(refused("[access]\nrequests_per_minute = 0").contains("at least 1"));
+        assert!(
+            refused("[pinning]\nrealtime_priority = 100").starts_with("setting pinning.realtime_priority")
+        );
+        assert!(refused("[pinning]\ncores = [-1]").starts_with("setting pinning.cores"));
         assert!(refused("[http]\nconnections_max = 0").contains("http.connections_max"));
         assert!(
             refused("[hardware]\nworkers_max = 1025").contains("hardware.workers_max: it must be from 0 to")

@@ -10,6 +10,7 @@ mod doctor;
 mod hardware;
 mod health;
 mod keys;
+mod pinning;
 mod platform;
 mod processes;
 mod provision;
@@ -57,6 +58,9 @@ enum Task {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// Measure what the processor reaches, even where an earlier measurement is kept.
+        #[arg(long)]
+        measure: bool,
     },
     /// Say what this machine's backends for matrix work are, measure them, or explain a choice.
     Hardware(hardware::Arguments),
@@ -144,11 +148,11 @@ fn run(arguments: Arguments) -> Result<ExitCode, StartError> {
         Task::Keys(keys) => keys.run(&config),
         Task::Provision(task) => task.run(&config.access.keys_file).map(|()| ExitCode::SUCCESS),
         Task::Health(health) => Ok(health.run()),
-        Task::Doctor { json } => Ok(doctor::run(&config, json)),
         Task::Hardware(task) => {
             telemetry::install(&quiet(config.log.clone()))?;
             task.run(&config)
         }
+        Task::Doctor { json, measure } => Ok(doctor::run(&config, json, measure)),
         Task::Simulate(task) => task.run(),
         Task::Up(up) => {
             telemetry::install(&config.log)?;
@@ -182,8 +186,13 @@ impl Service {
     async fn run(&self, config: Config) -> Result<ExitCode, StartError> {
         let Self { service, simulate, supervised, hubs_since } = *self;
         let alone = Alone { service, hubs_since, supervised };
+        let plan = pinning::plan(&config)?;
+        // Holds until the service has ended.
+        let mut _pinned = None;
         let start = async |platform: &_, listener| {
-            services::start(service, platform, listener).await?.into_running(simulate)
+            let running = services::start(service, platform, listener).await?.into_running(simulate)?;
+            _pinned = pinning::apply(plan)?;
+            Ok(running)
         };
         alone.serve(config, start).await
     }

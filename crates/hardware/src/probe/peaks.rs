@@ -16,10 +16,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::cache::{self, CacheError};
+use super::cache;
 use super::topology::CpuCache;
 use super::{Features, Machine};
 use crate::element::ElementType;
+
+pub use super::cache::{CacheError, ENV_FOLDER};
 
 #[cfg(target_arch = "aarch64")]
 use aarch64 as kernels;
