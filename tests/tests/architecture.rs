@@ -22,11 +22,26 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("crates/store", &["crates/types", "crates/messages"]),
     (
         "crates/service",
-        &["crates/types", "crates/messages", "crates/engine", "crates/feeds", "crates/bus", "crates/store"],
+        &[
+            "crates/types",
+            "crates/messages",
+            "crates/engine",
+            "crates/hardware",
+            "crates/feeds",
+            "crates/bus",
+            "crates/store",
+        ],
     ),
     (
         "crates/engines/*",
-        &["crates/types", "crates/messages", "crates/engine", "crates/numerics", "crates/book"],
+        &[
+            "crates/types",
+            "crates/messages",
+            "crates/engine",
+            "crates/hardware",
+            "crates/numerics",
+            "crates/book",
+        ],
     ),
     ("crates/testkit", &[]),
     (
@@ -49,7 +64,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "crates/types",
             "crates/messages",
             "crates/engine",
+            "crates/hardware",
             "crates/engines/*",
+            "crates/hardware",
             "crates/feeds",
             "crates/bus",
             "crates/store",
@@ -76,11 +93,28 @@ const OUTSIDE: &[(&str, &[&str], &str)] = &[
     ("metrics-exporter-prometheus", &["crates/service"], "record with `metrics`; nautilus-service exports"),
     ("tracing-subscriber", &["crates/service"], "log with `tracing`; nautilus-service decides where it goes"),
     (
+        "ndarray",
+        &["crates/numerics", "crates/engines/*", "services/*"],
+        "pass slices or nautilus_hardware views",
+    ),
+    ("faer", &["crates/hardware", "benches"], PRODUCTS),
+    ("gemm", &["crates/hardware", "benches"], PRODUCTS),
+    ("gemm-f32", &["crates/hardware", "benches"], PRODUCTS),
+    ("gemm-f64", &["crates/hardware", "benches"], PRODUCTS),
+    ("matrixmultiply", &["crates/hardware", "benches"], PRODUCTS),
+    ("nano-gemm", &["crates/hardware", "benches"], PRODUCTS),
+    ("nalgebra", &["benches"], PRODUCTS),
+    ("ndarray-linalg", &["benches"], PRODUCTS),
+    ("wgpu", &["crates/hardware"], "run on the GPU through nautilus-hardware, which decides when that pays"),
+    (
         "tokio",
         &["crates/bus", "crates/store", "crates/service", "services/*", "services/nautilus", "xtask"],
         "stay synchronous: engines, numerics and messages know no runtime; the shell in nautilus-service does",
     ),
 ];
+
+const PRODUCTS: &str =
+    "multiply matrices through nautilus-hardware, which knows what is fastest on this machine";
 
 /// A package of this workspace.
 struct Package {
@@ -211,6 +245,8 @@ fn broken_rules_are_found_and_named() {
         (package("bus", "crates/bus", &["testkit"]), "bus imports testkit"),
         (package("a", "services/a", &["engine-b"]), "its own engine"),
         (package("a", "services/a", &["metrics-exporter-prometheus"]), "nautilus-service exports"),
+        (package("engine-b", "crates/engines/b", &["faer"]), "through nautilus-hardware"),
+        (package("types", "crates/types", &["matrixmultiply"]), "which only crates/hardware, benches may"),
         (package("new", "crates/new", &[]), "add a line"),
     ] {
         let found = house(broken);

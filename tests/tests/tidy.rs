@@ -14,6 +14,10 @@ const WORDS: [(&str, &str); 3] = [
     ("thread::sleep", "wait on the condition itself: a channel, a Condvar or a tokio timer"),
 ];
 
+/// How a product of matrices is written past the router; only `MULTIPLIES` and benches may.
+const PRODUCTS: [&str; 4] = [".dot(", "general_mat_mul", "general_mat_vec_mul", "kron("];
+const MULTIPLIES: &str = "crates/hardware/";
+
 /// Exceptions: file, word and the reason. One that is no longer needed is a finding as well.
 const EXCEPTIONS: [(&str, &str, &str); 3] = [
     ("crates/testkit/src/postgres.rs", "thread::sleep", "a server has no way to call back when it is ready"),
@@ -73,12 +77,28 @@ fn findings(file: &str, text: &str) -> Vec<String> {
             }
         }
     }
+    if !file.starts_with(MULTIPLIES) {
+        found.extend(products(file, &shipped));
+    }
     found.extend(long_functions(&shipped).into_iter().map(|(number, length)| {
         format!(
             "{file}:{number}: a function of {length} lines: take the leaves out, at most {FUNCTION_LINES_MAX}"
         )
     }));
     found
+}
+
+/// Where matrices are multiplied without asking what is fastest on this machine.
+fn products(file: &str, lines: &[&str]) -> Vec<String> {
+    // The router's own `dot` is asked of a value that is called what it is.
+    let code = |line: &str| line.split("//").next().unwrap_or_default().replace("hardware.dot(", "");
+    let word = |line: &str| PRODUCTS.into_iter().find(|word| code(line).contains(word));
+    let found = (1..).zip(lines).filter_map(|(number, line)| Some((number, word(line)?)));
+    found
+        .map(|(number, word)| {
+            format!("{file}:{number}: `{word}`: multiply through nautilus_hardware or nautilus_numerics")
+        })
+        .collect()
 }
 
 /// Tests and benches may wait and may be long.
@@ -131,6 +151,9 @@ fn untidy_files_are_found() {
         ("crates/a/src/b.rs", "fn f() {}\n", Some("crates/a/src/b.rs:1: begin with")),
         ("crates/a/src/b.rs", "//! x\n\nfn f() { todo!() }\n", Some("crates/a/src/b.rs:3: `todo!(`")),
         ("crates/a/src/b.rs", "//! x\n// not todo!() code\n#[cfg(test)]\nmod t { todo!() }\n", None),
+        ("crates/a/src/b.rs", "//! x\nlet c = a.dot(&b);\n", Some("crates/a/src/b.rs:2: `.dot(`")),
+        ("crates/a/src/b.rs", "//! x\nlet c = hardware.dot(&a, &b);\n", None),
+        ("crates/hardware/src/b.rs", "//! x\nlet c = a.dot(&b);\n", None),
         ("crates/a/tests/b.rs", "//! x\nfn f() { std::thread::sleep(d) }\n", None),
         ("crates/a/src/b.rs", &long, Some("crates/a/src/b.rs:2: a function of 72 lines")),
     ] {

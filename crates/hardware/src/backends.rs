@@ -1,10 +1,20 @@
 //! The backends of this build, and why some of them cannot run on this machine.
 
+#[cfg(target_arch = "x86_64")]
+mod blocked;
+mod jit;
+mod large;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::sync::Arc;
 
+pub use jit::Jit;
+pub use large::Large;
 pub use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
 
 use crate::backend::{Backend, BackendId};
 
@@ -26,7 +36,15 @@ impl Listing {
 /// Every backend, in the order of [`BackendId::ALL`].
 #[must_use]
 pub fn listings() -> Vec<Listing> {
-    vec![Listing::of(BackendId::Portable, Ok(Portable))]
+    vec![
+        Listing::of(BackendId::Portable, Ok(Portable)),
+        #[cfg(target_arch = "x86_64")]
+        Listing::of(BackendId::Avx2, Avx2::open()),
+        #[cfg(target_arch = "x86_64")]
+        Listing::of(BackendId::Avx512, Avx512::open()),
+        Listing::of(BackendId::Jit, Jit::open()),
+        Listing::of(BackendId::Large, Ok(Large)),
+    ]
 }
 
 /// Those that can run here.

@@ -10,8 +10,10 @@
 mod backend;
 pub mod backends;
 mod element;
+mod hardware;
 pub mod jit;
 mod job;
+pub mod monitor;
 pub mod pinning;
 pub mod probe;
 pub mod router;
@@ -20,9 +22,14 @@ mod view;
 
 pub use backend::{Backend, BackendId, Failure, Family};
 pub use element::{Element, ElementType};
+pub use hardware::{
+    AlreadyInUse, BackendStatus, Calibration, CalibrationError, Candidate, Error, Hardware, Options, Route,
+    Status,
+};
 pub use job::{
     Axpy, BatchedGemm, Cholesky, Dot, Gemm, GemmI8, Job, Layout, Op, Order, QuadraticForm, Solve, Spec, Syrk,
     Task,
 };
+pub use monitor::{Monitor, Peaks, Row};
 pub use switches::{SwitchError, Switches};
 pub use view::{Batch, BatchMut, Matrix, MatrixMut, ShapeError};

@@ -483,6 +483,18 @@ impl<'a, T> Batch<'a, T> {
         Matrix { data: self.first.data.wrapping_add(index * self.step), ..self.first }
     }
 
+    /// Matrices `from..from + count`.
+    ///
+    /// # Panics
+    /// There are fewer.
+    #[must_use]
+    pub fn part(self, from: usize, count: usize) -> Self {
+        assert!(from <= self.count && count <= self.count - from, "matrices outside the batch");
+        // An empty part may stand outside the slice: nothing is ever read there.
+        let data = self.first.data.wrapping_add(from * self.step);
+        Self { first: Matrix { data, ..self.first }, count, ..self }
+    }
+
     /// The shape and strides of its matrices, as that of an empty or the first one.
     pub(crate) fn extent(&self) -> Extent {
         self.first.extent
@@ -531,6 +543,27 @@ impl<'a, T> BatchMut<'a, T> {
         // Empty matrices may stand outside the slice: nothing is ever written there.
         let data = self.first.data.wrapping_add(index * self.step);
         MatrixMut { data, extent: self.first.extent, memory: PhantomData }
+    }
+
+    /// This batch again, for a shorter time.
+    #[must_use]
+    pub fn reborrow(&mut self) -> BatchMut<'_, T> {
+        BatchMut { first: self.first.reborrow(), count: self.count, step: self.step }
+    }
+
+    /// The first `at` matrices, and those after them.
+    ///
+    /// # Panics
+    /// There are fewer.
+    #[must_use]
+    pub fn split(self, at: usize) -> (Self, Self) {
+        assert!(at <= self.count, "matrix {at} is outside the batch");
+        let Self { first: MatrixMut { data, extent, memory }, count, step } = self;
+        // No two elements of the batch share a place, so the halves are disjoint; an empty one may stand outside the
+        // slice.
+        let second = MatrixMut { data: data.wrapping_add(at * step), extent, memory };
+        let first = MatrixMut { data, extent, memory };
+        (Self { first, count: at, step }, Self { first: second, count: count - at, step })
     }
 
     /// The shape and strides of its matrices.

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::config::{Config, ServiceName, Transport};
+use crate::hardware;
 use crate::platform::{Base, Connections, Platform, StartError};
 use crate::server::{Interrupts, Running, end_at_next_interrupt};
 use crate::telemetry;
@@ -89,6 +90,7 @@ impl Alone {
     ) -> Result<ExitCode, StartError> {
         // Before anything is said, so that whoever hears it may end it.
         let mut ends = Ends { interrupts: Interrupts::catch()?, input: self.supervised.then(end_of_input) };
+        hardware::start(&config.hardware)?;
         if matches!(self.service, ServiceName::Engine(_)) {
             warn_of_local_buses(&config);
         }

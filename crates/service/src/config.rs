@@ -3,17 +3,22 @@
 //! `NAUTILUS__STORE__URL=…` overrides `store.url`: a double underscore separates the parts of a key. Values are
 //! read as TOML where they parse as such, as text otherwise. Nothing is read from anywhere else.
 
+mod pinning;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use nautilus_hardware::SwitchError;
 use nautilus_messages::EngineName;
 pub use nautilus_store::mask_url;
+pub use pinning::Pinning;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::access::Access;
+use crate::hardware::Settings as Hardware;
 
 /// Prefix of the environment variables that override settings.
 pub const ENV_PREFIX: &str = "NAUTILUS__";
@@ -43,6 +48,10 @@ pub struct Config {
     pub bus: Bus,
     /// The database.
     pub store: Store,
+    /// Measuring the machine, and what jobs may use of it.
+    pub hardware: Hardware,
+    /// Cores and priorities of the engines' threads.
+    pub pinning: Pinning,
     /// Where each service listens.
     pub services: Services,
     /// Each engine's own settings, by engine.
@@ -333,6 +342,9 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// A switch of the hardware has a value that means nothing.
+    #[error(transparent)]
+    Switch(#[from] SwitchError),
 }
 
 impl Config {
@@ -405,6 +417,8 @@ impl Config {
             Err(ConfigError::Setting { key: key.to_owned(), message: message.to_owned() })
         };
         self.access.check()?;
+        self.hardware.check()?;
+        self.pinning.check()?;
         let plain =
             |url: &str| url.strip_prefix("http://").is_some_and(|h| h.contains(':') && !h.contains('/'));
         if let Some(name) = ServiceName::all().find(|name| !plain(&self.services.url(*name))) {
@@ -515,7 +529,19 @@ mod tests {
             refused("[access.tls]\nkey = 'key.pem'").starts_with("setting access.tls: certificate and key")
         );
         assert!(refused("[access]\nrequests_per_minute = 0").contains("at least 1"));
+        assert!(
+            refused("[pinning]\nrealtime_priority = 100").starts_with("setting pinning.realtime_priority")
+        );
+        assert!(refused("[pinning]\ncores = [-1]").starts_with("setting pinning.cores"));
         assert!(refused("[http]\nconnections_max = 0").contains("http.connections_max"));
+        assert!(
+            refused("[hardware]\nworkers_max = 1025").contains("hardware.workers_max: it must be from 0 to")
+        );
+        let unknown = refused("[hardware]\npin_backend = 'cuda'");
+        assert!(
+            unknown
+                .starts_with("setting hardware.pin_backend: there is no backend 'cuda': use one of portable")
+        );
         assert!(refused("[services.nope]\nlisten = '127.0.0.1:1'").contains("unknown service `nope`"));
         assert!(refused("[services.vpin]\nlisten = 'here'").starts_with("setting services.vpin.listen"));
         for (bus, mistake, reason) in [

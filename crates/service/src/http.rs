@@ -13,6 +13,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use nautilus_bus::BusHealth;
 use nautilus_engine::Engine;
+use nautilus_hardware::Hardware;
 use nautilus_store::StoreState;
 use serde::{Deserialize, Serialize};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -23,6 +24,7 @@ use utoipa_axum::routes;
 
 use crate::access::{self, Guard, KeyRing, SECURITY_SCHEME, ScopeTable, security_scheme};
 use crate::config::ServiceName;
+use crate::hardware;
 use crate::metrics::Exporter;
 use crate::platform::{Base, Connections};
 use crate::problem::{Json, Problem};
@@ -36,8 +38,16 @@ pub const ENGINE_LOGIC_BUS: &str = "engine logic bus";
 pub const STORE: &str = "store";
 
 /// Routes that programs poll; they say nothing about what users are served.
-const SHARED_ROUTES: [&str; 6] =
-    ["/health/live", "/health/ready", "/metrics", "/openapi.json", "/v1/engine", "/v1/engine/digest"];
+const SHARED_ROUTES: [&str; 8] = [
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/openapi.json",
+    "/v1/engine",
+    "/v1/engine/digest",
+    "/v1/hardware",
+    "/v1/hardware/route",
+];
 
 /// The stages of an event's way that have a histogram.
 const STAGES: [(&str, &str); 6] = [
@@ -353,6 +363,7 @@ async fn metrics(State(chassis): State<Arc<Chassis>>) -> impl IntoResponse {
         engine.connections.star.record_metrics();
         engine.record_health();
     }
+    hardware::record(service, Hardware::shared());
     metrics::gauge!("nautilus_uptime_seconds", "service" => service)
         .set(chassis.started.elapsed().as_secs_f64());
     metrics::gauge!("nautilus_build_info", "service" => service, "version" => env!("CARGO_PKG_VERSION"))
@@ -371,7 +382,8 @@ async fn openapi_document(State(document): State<Arc<OnceLock<OpenApi>>>) -> Res
 
 /// The routes that every service has, whether it runs an engine or not.
 fn routes_of_all() -> OpenApiRouter<Arc<Chassis>> {
-    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(metrics))
+    let own = OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(metrics));
+    own.merge(hardware::routes())
 }
 
 /// The document of the routes that every service has, and of how keys are presented: for a service that serves a

@@ -7,6 +7,7 @@ pub mod access;
 pub mod alone;
 pub mod compute;
 pub mod config;
+pub mod hardware;
 pub mod http;
 pub mod metrics;
 pub mod paging;

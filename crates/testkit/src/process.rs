@@ -14,7 +14,8 @@ pub struct ServiceProcess {
 }
 
 impl ServiceProcess {
-    /// Starts `binary` with these settings over the environment and waits until it listens.
+    /// Starts `binary` with these settings over the environment and waits until it listens. Unless they say otherwise
+    /// it does not measure the machine, which other tests use as well.
     ///
     /// # Panics
     /// When it ends before it listens; what it said is in the message.
@@ -35,6 +36,7 @@ impl ServiceProcess {
             .args(arguments)
             .current_dir(folder.path())
             .env("NAUTILUS__LOG__FORMAT", "json")
+            .env("NAUTILUS__HARDWARE__CALIBRATE", "false")
             .envs(settings.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
         let mut log = BufReader::new(child.stderr.take().expect("it is piped"));

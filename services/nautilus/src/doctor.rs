@@ -1,10 +1,17 @@
 //! `nautilus doctor`: what this machine offers, what is missing and how to get it.
+//!
+//! It starts nothing and changes nothing; it keeps what it measured, for the next time.
+
+mod machine;
+mod peaks;
+mod pinning;
 
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use nautilus_hardware::probe::{Machine, Root};
 use nautilus_service::config::Transport;
 use nautilus_service::{Config, ServiceName};
 use serde::Serialize;
@@ -42,9 +49,15 @@ impl Finding {
     }
 }
 
-/// Prints every finding; fails when something that this configuration needs is missing.
-pub(crate) fn run(config: &Config, json: bool) -> ExitCode {
-    let mut findings = machine();
+/// Prints everything; fails when something that this configuration needs is missing.
+pub(crate) fn run(config: &Config, json: bool, measure: bool) -> ExitCode {
+    let root = Root::system();
+    let machine = Machine::read(&root);
+    let pinning = pinning::Pinning::look(config, &root, &machine.topology);
+    let (peaks, complaints) = peaks::take(&machine, measure);
+    let mut findings = machine::findings(&machine);
+    findings.extend(complaints);
+    findings.extend(pinning.findings());
     findings.extend(ServiceName::all().map(|name| port(config, name)));
     findings.push(bus("market data bus", config.bus.market_data.transport, &config.bus.market_data.url));
     findings.push(bus("engine logic bus", config.bus.engine_logic.transport, &config.bus.engine_logic.url));
@@ -57,9 +70,15 @@ pub(crate) fn run(config: &Config, json: bool) -> ExitCode {
     ));
     findings.push(program("psql", "--version", "needed only for PostgreSQL and for the tests", "postgresql"));
     if json {
-        say!("{}", serde_json::json!({ "findings": findings }));
+        let all = serde_json::json!({
+            "findings": findings, "machine": machine, "peaks": peaks, "pinning": pinning,
+        });
+        say!("{all}");
     } else {
         print_table(&findings);
+        machine::print(&machine.features);
+        peaks.print();
+        pinning.print();
     }
     let missing = findings.iter().any(|finding| finding.verdict == Verdict::Missing);
     ExitCode::from(if missing { 69 } else { 0 })
@@ -72,48 +91,10 @@ fn print_table(findings: &[Finding]) {
             Verdict::Optional => "optional",
             Verdict::Missing => "MISSING ",
         };
-        say!("{mark}  {what:<20} {found}");
+        say!("{mark}  {what:<27} {found}");
         if let Some(advice) = advice {
-            say!("{:31}{advice}", "");
+            say!("{:38}{advice}", "");
         }
-    }
-}
-
-fn machine() -> Vec<Finding> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    vec![
-        Finding::ok("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
-        Finding::ok(
-            "processor",
-            proc_field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown model".into()),
-        ),
-        Finding::ok("cores", cores.to_string()),
-        Finding::ok("memory", proc_field("/proc/meminfo", "MemTotal").unwrap_or_else(|| "unknown".into())),
-        Finding::ok("vector instructions", vector_instructions()),
-    ]
-}
-
-fn proc_field(file: &str, field: &str) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find(|line| line.starts_with(field))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-fn vector_instructions() -> String {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let features = [
-            ("AVX2", std::is_x86_feature_detected!("avx2")),
-            ("FMA", std::is_x86_feature_detected!("fma")),
-            ("AVX-512F", std::is_x86_feature_detected!("avx512f")),
-            ("AVX-512 VNNI", std::is_x86_feature_detected!("avx512vnni")),
-        ];
-        let there: Vec<_> = features.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
-        if there.is_empty() { "SSE2 only".into() } else { there.join(", ") }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        "not probed on this architecture".into()
     }
 }
 

@@ -7,8 +7,10 @@
 mod output;
 
 mod doctor;
+mod hardware;
 mod health;
 mod keys;
+mod pinning;
 mod platform;
 mod processes;
 mod provision;
@@ -22,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use nautilus_marketdata::Pace;
+use nautilus_service::config::Log;
 use nautilus_service::{Alone, Config, ServiceName, StartError, telemetry};
 
 /// Trading platform backend: market data, order books and flow toxicity over HTTP.
@@ -55,7 +58,12 @@ enum Task {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// Measure what the processor reaches, even where an earlier measurement is kept.
+        #[arg(long)]
+        measure: bool,
     },
+    /// Say what this machine's backends for matrix work are, measure them, or explain a choice.
+    Hardware(hardware::Arguments),
     /// Print the effective configuration, with secrets masked.
     Config,
     /// Make, list and revoke access keys.
@@ -140,7 +148,11 @@ fn run(arguments: Arguments) -> Result<ExitCode, StartError> {
         Task::Keys(keys) => keys.run(&config),
         Task::Provision(task) => task.run(&config.access.keys_file).map(|()| ExitCode::SUCCESS),
         Task::Health(health) => Ok(health.run()),
-        Task::Doctor { json } => Ok(doctor::run(&config, json)),
+        Task::Hardware(task) => {
+            telemetry::install(&quiet(config.log.clone()))?;
+            task.run(&config)
+        }
+        Task::Doctor { json, measure } => Ok(doctor::run(&config, json, measure)),
         Task::Simulate(task) => task.run(),
         Task::Up(up) => {
             telemetry::install(&config.log)?;
@@ -152,11 +164,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, StartError> {
         }
         Task::Guard(task) => runtime()?.block_on(task.run()),
         Task::Replay(task) => {
-            // The progress bar and the table are what is to be seen; problems still are.
-            if config.log == nautilus_service::config::Log::default() {
-                config.log.level = "warn".into();
-            }
-            telemetry::install(&config.log)?;
+            telemetry::install(&quiet(config.log.clone()))?;
+            // It is over before a measurement would pay, and must not share its cores with one.
+            config.hardware.calibrate = false;
             runtime()?.block_on(replay::run(config, &task.file, task.speed, task.keep))
         }
     }
@@ -176,11 +186,21 @@ impl Service {
     async fn run(&self, config: Config) -> Result<ExitCode, StartError> {
         let Self { service, simulate, supervised, hubs_since } = *self;
         let alone = Alone { service, hubs_since, supervised };
+        let plan = pinning::plan(&config)?;
+        // Holds until the service has ended.
+        let mut _pinned = None;
         let start = async |platform: &_, listener| {
-            services::start(service, platform, listener).await?.into_running(simulate)
+            let running = services::start(service, platform, listener).await?.into_running(simulate)?;
+            _pinned = pinning::apply(plan)?;
+            Ok(running)
         };
         alone.serve(config, start).await
     }
+}
+
+/// The progress bar and the table are what is to be seen; problems still are.
+fn quiet(log: Log) -> Log {
+    if log == Log::default() { Log { level: "warn".into(), ..log } } else { log }
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use nautilus_marketdata::Marketdata;
 use nautilus_service::alone::EXIT_SOFTWARE;
 use nautilus_service::server::{Interrupts, until_stopped};
-use nautilus_service::wall_clock;
 use nautilus_service::{Config, Platform, Running, ServiceName, StartError};
+use nautilus_service::{hardware, wall_clock};
 use nautilus_vpin::Vpin;
 
+use crate::pinning;
 use crate::services::{self, Started};
 
 /// Every service, up.
@@ -18,6 +19,8 @@ pub(crate) struct Engines {
     pub(crate) vpin: Box<Vpin>,
     /// In start order.
     others: Vec<Running>,
+    /// Puts the engines' threads back when it is dropped.
+    _pinned: Option<pinning::Applied>,
     /// Caught from before anybody is told that the services are up.
     pub(crate) interrupts: Interrupts,
 }
@@ -25,6 +28,8 @@ pub(crate) struct Engines {
 impl Engines {
     /// Takes every port before anything is built, then starts in order.
     pub(crate) async fn start(config: Config) -> Result<Self, StartError> {
+        hardware::start(&config.hardware)?;
+        let plan = pinning::plan(&config)?;
         let mut platform = Platform::new(config).with_own_hub();
         let mut listeners = Vec::new();
         for service in services::in_start_order() {
@@ -39,7 +44,8 @@ impl Engines {
             }
         }
         let (marketdata, vpin) = marketdata.zip(vpin).expect("both are among all services");
-        Ok(Self { platform, marketdata, vpin, others, interrupts: Interrupts::catch()? })
+        let _pinned = pinning::apply(plan)?;
+        Ok(Self { platform, marketdata, vpin, others, _pinned, interrupts: Interrupts::catch()? })
     }
 
     fn running(&self) -> impl Iterator<Item = &Running> {

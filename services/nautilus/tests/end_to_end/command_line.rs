@@ -108,6 +108,22 @@ fn doctor_says_what_is_there() {
         assert!(["ok", "optional", "missing"].contains(&finding["verdict"].as_str().expect("a verdict")));
         assert!(finding["verdict"] == "ok" || finding["advice"].is_string(), "{finding}");
     }
+    assert!(json["machine"]["topology"]["cpus"].as_array().is_some_and(|cpus| !cpus.is_empty()));
+    assert_eq!(json["peaks"]["source"], "cached", "the first run kept what it measured");
+    assert!(json["peaks"]["measured"]["thread_wake_ns"].as_f64().is_some_and(|time| time > 0.0));
+    assert!(json["pinning"]["all"].as_array().is_some_and(|abilities| abilities.len() == 4));
+    for part in ["Instructions", "One core reaches (measured now)", "Pinning of engines (off"] {
+        assert!(table.stdout.contains(part), "{part}: {}", table.stdout);
+    }
+    for kept in std::fs::read_dir(place.path("cache")).expect("a folder") {
+        std::fs::write(kept.expect("an entry").path(), "{").expect("a file");
+    }
+    let again = place.run(&["doctor"]);
+    assert!(
+        again.code == Some(0) && again.stdout.contains("damaged or of another version"),
+        "{}",
+        again.stdout
+    );
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
     let place = place
@@ -153,6 +169,12 @@ fn bad_configuration_is_one_sentence_and_64() {
             &["bus.engine_logic.transport", "kafka"],
         ),
         ("log level", "NAUTILUS__LOG__LEVEL", "a=b=c", &["log.level"]),
+        (
+            "priority",
+            "NAUTILUS__PINNING__REALTIME_PRIORITY",
+            "100",
+            &["pinning.realtime_priority", "1 to 99"],
+        ),
         ("engine setting", "NAUTILUS__ENGINES__VPIN__WINDOW", "0", &["engines.vpin", "window"]),
         ("engine key", "NAUTILUS__ENGINES__VPIN__WINDO", "5", &["engines.vpin", "windo"]),
         ("simulator", "NAUTILUS__ENGINES__MARKETDATA__SIMULATOR__INSTRUMENTS", "0", &["simulator"]),
@@ -160,6 +182,15 @@ fn bad_configuration_is_one_sentence_and_64() {
     ] {
         assert_refused(case, &Place::new().with(variable, value).run(&["up"]), 64, parts);
     }
+    let place =
+        Place::new().with("NAUTILUS__PINNING__ENABLED", "true").with("NAUTILUS__PINNING__CORES", "[100000]");
+    assert_refused("core", &place.run(&["up"]), 64, &["pinning.cores", "core 100000", "may run on"]);
+    let doctor = place.run(&["doctor"]);
+    assert!(
+        doctor.code == Some(69) && doctor.stdout.contains("MISSING   pinning: plan"),
+        "{}",
+        doctor.stdout
+    );
     let place = Place::new();
     for (name, text, parts) in [
         ("syntax.toml", "\n[store\nurl = 1", &["syntax.toml", "line 2", "not TOML"][..]),

@@ -76,3 +76,40 @@ fn ctrl_c_ends_a_replay_early_and_in_order() {
         assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
     }
 }
+
+/// Where each engine's thread may run, by name.
+#[cfg(target_os = "linux")]
+fn engines_may_run_on(process: u32) -> std::collections::BTreeMap<String, String> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    let field = |path: &std::path::Path, name: &str| {
+        let status = std::fs::read_to_string(path.join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":"))?;
+        Some(line.trim().to_owned())
+    };
+    let named = tasks.flatten().map(|task| task.path()).filter_map(|task| {
+        let name =
+            field(&task, "Name").filter(|name| ["marketdata", "vpin", "websocket"].contains(&&**name))?;
+        Some((name, field(&task, "Cpus_allowed_list")?))
+    });
+    named.collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn engines_run_where_pinning_wants_them() {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("a list");
+    let last = allowed.trim().rsplit([',', '-']).next().expect("at least one");
+    let place = Place::new()
+        .with("NAUTILUS__PINNING__ENABLED", "true")
+        .with("NAUTILUS__PINNING__CORES", format!("[{last}]"));
+    let mut engines = place.start(&["up", "--no-simulator"]);
+    engines.wait_for_notice("pinned");
+    let seen = engines_may_run_on(engines.supervisor());
+    assert!(seen.len() == 3 && seen.values().all(|cpus| cpus == last), "{seen:?}");
+    engines.stop();
+    let engines = Place::new().start(&["up", "--no-simulator"]);
+    let seen = engines_may_run_on(engines.supervisor());
+    assert!(seen.values().all(|cpus| cpus == allowed.trim()), "by default nothing is pinned: {seen:?}");
+    engines.stop();
+}

@@ -49,11 +49,16 @@ pub(crate) struct Ended {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder"), settings: Vec::new() }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let cache = folder.path().join("cache").display().to_string();
+        Self { folder, settings: Vec::new() }
+            .with("NAUTILUS_CACHE_DIR", cache)
             .with("NAUTILUS__SERVICES__MARKETDATA__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__VPIN__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__WEBSOCKET__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__GATEWAY__LISTEN", "127.0.0.1:0")
+            // The machine is other tests' as well.
+            .with("NAUTILUS__HARDWARE__CALIBRATE", "false")
     }
 
     /// With an environment variable for every process started here.

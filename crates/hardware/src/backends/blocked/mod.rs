@@ -1,0 +1,65 @@
+//! Dense linear algebra in blocks, written once for every vector unit.
+//!
+//! A unit is a [`Simd`]; what runs on it never allocates after a thread's first call, never reads or writes outside the
+//! views of its job, and computes everything that it is asked for.
+
+mod factor;
+mod pack;
+mod product;
+mod simd;
+mod tile;
+mod vector;
+
+pub(super) use simd::Simd;
+
+use product::{Part, product};
+
+use crate::backend::Failure;
+use crate::job::{BatchedGemm, Cholesky, Gemm, Solve, Syrk, Task};
+use crate::view::MatrixMut;
+
+/// Runs a job on the unit of `simd`.
+pub(super) fn run<S: Simd>(simd: S, task: &mut Task<'_, S::Element>) -> Result<(), Failure> {
+    match task {
+        Task::Gemm(Gemm { alpha, a, b, beta, c }) if c.columns() == 1 => {
+            vector::matrix_vector(simd, *alpha, (*a, *b), *beta, c.reborrow());
+        }
+        Task::Gemm(Gemm { alpha, a, b, beta, c }) => {
+            product(simd, Part::Whole, *alpha, (*a, *b), *beta, c.reborrow());
+        }
+        Task::Syrk(Syrk { alpha, a, beta, c }) => {
+            product(simd, Part::Lower, *alpha, (*a, a.transposed()), *beta, c.reborrow());
+            mirror(c.reborrow());
+        }
+        Task::QuadraticForm(form) => vector::quadratic_form(simd, form),
+        Task::BatchedGemm(BatchedGemm { alpha, a, b, beta, c }) => {
+            for i in 0..c.count() {
+                product(simd, Part::Whole, *alpha, (a.matrix(i), b.matrix(i)), *beta, c.matrix(i));
+            }
+        }
+        Task::Cholesky(Cholesky { a }) => return factor::factor(simd, a.reborrow(), 0),
+        Task::Solve(Solve { l, b }) => {
+            factor::forward(simd, *l, b.reborrow());
+            factor::backward(simd, *l, b.reborrow());
+        }
+        Task::Dot(dot) => vector::dot(simd, dot),
+        Task::Axpy(axpy) => vector::axpy(simd, axpy),
+    }
+    Ok(())
+}
+
+/// Copies the lower triangle to the upper one, in squares of which both fit L1.
+fn mirror<T: Copy>(mut c: MatrixMut<'_, T>) {
+    const SQUARE: usize = 16;
+    let order = c.rows();
+    for top in (0..order).step_by(SQUARE) {
+        for left in (0..=top).step_by(SQUARE) {
+            for i in top..order.min(top + SQUARE) {
+                for j in left..i.min(left + SQUARE) {
+                    let value = c.at(i, j);
+                    c.set(j, i, value);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Operands in panels, in the order in which the micro-kernel reads them, and the memory for them.
+//!
+//! Each thread keeps one buffer, as large as the block sizes allow and never larger; after its first use there is no
+//! allocation.
+
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+
+use super::simd::Simd;
+use crate::element::Element;
+use crate::view::Matrix;
+
+/// A cache line, so that panels begin on one.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+thread_local! {
+    static LINES: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `work` with two buffers of these lengths, whose content is whatever was there before.
+pub(in crate::backends) fn with_buffers<T: Plain, R>(
+    (first, second): (usize, usize),
+    work: impl FnOnce(*mut T, *mut T) -> R,
+) -> R {
+    let lines = |count: usize| (count * size_of::<T>()).div_ceil(size_of::<Line>());
+    let mut buffer = LINES.take();
+    let needed = lines(first) + lines(second);
+    if buffer.len() < needed {
+        buffer.resize(needed, Line([0; 64]));
+    }
+    let start = buffer.as_mut_ptr();
+    let result = work(start.cast(), start.wrapping_add(lines(first)).cast());
+    LINES.set(buffer);
+    result
+}
+
+/// Numbers for which any bytes are a value.
+///
+/// # Safety
+/// Any bytes are a value, and the alignment is at most that of a cache line.
+pub(in crate::backends) unsafe trait Plain: Copy {}
+// SAFETY: any bytes are an integer.
+unsafe impl Plain for i8 {}
+// SAFETY: any bytes are a number or a NaN.
+unsafe impl<T: Element> Plain for T {}
+
+/// Writes `source` as panels of `width` rows, each column after column; rows that are missing from the last panel are 0.
+///
+/// # Safety
+/// `to` has room for the rows, rounded up to `width`, times the columns.
+pub(super) unsafe fn pack<S: Simd>(
+    simd: S,
+    source: Matrix<'_, S::Element>,
+    width: usize,
+    to: *mut S::Element,
+) {
+    simd.call(
+        #[inline(always)]
+        || {
+            let k = source.columns();
+            for (panel, first) in (0..source.rows()).step_by(width).enumerate() {
+                let rows = width.min(source.rows() - first);
+                let to = to.wrapping_add(panel * width * k);
+                let from = source.as_ptr().wrapping_add(first * source.row_stride());
+                // SAFETY: `rows` × `k` numbers at `from` are the source's; the room at `to` is the caller's promise.
+                unsafe {
+                    let strides = (source.row_stride(), source.column_stride());
+                    if strides.0 == 1 {
+                        copy_columns(simd, from, strides.1, (rows, k), to, width);
+                    } else {
+                        copy_rows(from, strides, (rows, k), to, width);
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// # Safety
+/// `rows` × `k` numbers can be read at `from`, and `width` × `k` written at `to`.
+#[inline(always)]
+unsafe fn copy_columns<S: Simd>(
+    simd: S,
+    from: *const S::Element,
+    step: usize,
+    (rows, k): (usize, usize),
+    to: *mut S::Element,
+    width: usize,
+) {
+    for p in 0..k {
+        for v in (0..width).step_by(S::LANES) {
+            let there = simd.first(rows.saturating_sub(v).min(S::LANES));
+            let wanted = simd.first((width - v).min(S::LANES));
+            // SAFETY: the masks leave out what lies outside of `rows` and of `width`.
+            unsafe {
+                let value = simd.load_some(from.wrapping_add(p * step + v), there);
+                simd.store_some(to.add(p * width + v), wanted, value);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `rows` × `k` numbers can be read at `from`, and `width` × `k` written at `to`.
+#[inline(always)]
+unsafe fn copy_rows<T: Element>(
+    from: *const T,
+    (row_stride, column_stride): (usize, usize),
+    (rows, k): (usize, usize),
+    to: *mut T,
+    width: usize,
+) {
+    for p in 0..k {
+        for i in 0..width {
+            // SAFETY: row i < rows and column p < k of the source; place p · width + i of the panel.
+            unsafe {
+                let value = if i < rows { *from.add(i * row_stride + p * column_stride) } else { T::ZERO };
+                *to.add(p * width + i) = value;
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The measurements behind the cost model: which shapes, in which order, for how long.
+//!
+//! Small shapes of every operation come first, so that a budget that ends early costs detail on large shapes, not whole
+//! operations. Backends take turns within a round and the least time counts: whatever else the machine does only adds.
+//! A backend that falls ever further behind is not measured on.
+
+use std::sync::Arc;
+use std::thread;
+
+use super::clock::Clock;
+use super::model::{Kind, Point, Series, kind};
+use super::parallel;
+use super::workload::Workload;
+use crate::backend::{Backend, BackendId};
+use crate::element::ElementType;
+use crate::job::{Layout, Op, Order, Spec};
+
+/// All measurements together take about this long at most.
+const BUDGET_NS: u64 = 3_000_000_000;
+/// One timed sample is at least this long, so that the clock's own cost does not show.
+const SAMPLE_NS: f64 = 8_000.0;
+const ROUNDS: usize = 7;
+/// A shape is done when this much went into it, after two rounds.
+const SHAPE_NS: u64 = 6_000_000;
+/// Longer runs are left to the model.
+const RUN_NS: f64 = 40e6;
+/// A backend this many times behind, at this many shapes in a row, is out.
+const BEHIND: f64 = 3.0;
+const BEHIND_SHAPES: usize = 4;
+
+/// Shapes of one operation: sides of cubes, then a spread over all proportions.
+struct Plan {
+    op: Op,
+    edges: &'static [usize],
+    spread: usize,
+    sizes_max: [f64; 4],
+    work_max: f64,
+}
+
+const CUBES: &[usize] = &[
+    1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 23, 24, 28, 32, 36, 40, 48, 50, 56, 64, 72, 80, 96, 112,
+    128, 160, 192, 224, 256, 320, 384, 512,
+];
+const LENGTHS: &[usize] = &[
+    1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 100, 128, 200, 256, 400, 512, 800, 1_024, 2_000, 4_096, 10_000,
+    32_768, 100_000, 300_000, 1_000_000,
+];
+const ORDERS: &[usize] = &[
+    1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512, 700,
+];
+
+const PLANS: [Plan; 10] = [
+    Plan { op: Op::Gemm, edges: CUBES, spread: 64, sizes_max: [600.0, 600.0, 600.0, 1.0], work_max: 6e6 },
+    Plan { op: Op::Gemv, edges: ORDERS, spread: 48, sizes_max: [2e3, 1.0, 2e3, 1.0], work_max: 2e6 },
+    Plan { op: Op::Syrk, edges: CUBES, spread: 32, sizes_max: [500.0, 1.0, 2.6e3, 1.0], work_max: 2e7 },
+    Plan { op: Op::QuadraticForm, edges: ORDERS, spread: 0, sizes_max: [1.0; 4], work_max: 1e6 },
+    Plan {
+        op: Op::BatchedGemm,
+        edges: &[2, 4, 8, 16],
+        spread: 48,
+        sizes_max: [48.0, 48.0, 48.0, 400.0],
+        work_max: 3e6,
+    },
+    Plan { op: Op::Cholesky, edges: ORDERS, spread: 0, sizes_max: [1.0; 4], work_max: 2e8 },
+    Plan {
+        op: Op::Solve,
+        edges: &[4, 16, 64, 200],
+        spread: 40,
+        sizes_max: [500.0, 200.0, 1.0, 1.0],
+        work_max: 1e7,
+    },
+    Plan { op: Op::Dot, edges: LENGTHS, spread: 0, sizes_max: [1.0; 4], work_max: 2e6 },
+    Plan { op: Op::Axpy, edges: LENGTHS, spread: 0, sizes_max: [1.0; 4], work_max: 2e6 },
+    Plan { op: Op::GemmI8, edges: CUBES, spread: 32, sizes_max: [300.0, 300.0, 300.0, 1.0], work_max: 3e6 },
+];
+
+/// The `index`-th number of the van der Corput sequence of a base: evenly spread over 0…1 (Halton 1960).
+#[allow(clippy::cast_precision_loss)]
+fn spread(mut index: usize, base: usize) -> f64 {
+    let (mut value, mut digit) = (0.0, 1.0);
+    while index > 0 {
+        digit /= base as f64;
+        value += digit * (index % base) as f64;
+        index /= base;
+    }
+    value
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn shapes(plan: &Plan, element: ElementType, layout: Layout) -> Vec<Spec> {
+    let spec = |m, n, k, batch| Spec { batch, layout, ..Spec::new(plan.op, element, m, n, k) };
+    let few = if plan.op == Op::BatchedGemm { 16 } else { 1 };
+    let mut shapes: Vec<Spec> = plan.edges.iter().map(|&edge| spec(edge, edge, edge, few)).collect();
+    let mut index = 1;
+    while shapes.len() < plan.edges.len() + plan.spread {
+        let mut axis = [2, 3, 5, 7].into_iter().zip(plan.sizes_max);
+        let mut size = || {
+            let (base, max) = axis.next().unwrap_or((2, 1.0));
+            max.powf(spread(index, base)).round() as usize
+        };
+        let shape = spec(size(), size(), size(), size());
+        index += 1;
+        // A product with one column is another operation.
+        if shape.flops() <= 2.0 * plan.work_max && !(plan.op == Op::Gemm && (shape.n == 1 || shape.m == 1)) {
+            shapes.push(shape);
+        }
+    }
+    shapes.retain(|shape| !(plan.op == Op::Gemm && shape.n == 1));
+    shapes
+}
+
+/// The layouts of an operation that are measured separately.
+fn layouts(op: Op) -> Vec<Layout> {
+    let orders = [Order::Rows, Order::Columns];
+    match op {
+        Op::Gemm => orders.iter().flat_map(|&a| orders.map(|b| Layout { a, b, c: Order::Rows })).collect(),
+        Op::Gemv | Op::Syrk => orders.map(|a| Layout { a, ..Layout::ROWS }).to_vec(),
+        _ => vec![Layout::ROWS],
+    }
+}
+
+/// Everything that a calibration measures, the least work first.
+#[must_use]
+pub fn calibration_shapes() -> Vec<Spec> {
+    let mut all = Vec::new();
+    for plan in &PLANS {
+        let elements: &[ElementType] =
+            if plan.op == Op::GemmI8 { &[ElementType::I8] } else { &[ElementType::F32, ElementType::F64] };
+        for (&element, layout) in
+            elements.iter().flat_map(|e| layouts(plan.op).into_iter().map(move |l| (e, l)))
+        {
+            all.extend(shapes(plan, element, layout));
+        }
+    }
+    all.sort_by(|a, b| a.flops().total_cmp(&b.flops()));
+    all
+}
+
+/// One backend's course through one kind of job.
+struct Runner {
+    series: Series,
+    backend: Arc<dyn Backend>,
+    /// The newest ratios to the best time of the shape.
+    behind: Vec<f64>,
+}
+
+impl Runner {
+    /// Whether it is too far behind, and not catching up.
+    fn out(&self) -> bool {
+        let Some(newest) = self.behind.last_chunk::<BEHIND_SHAPES>() else { return false };
+        newest.iter().all(|&ratio| ratio > BEHIND) && newest[BEHIND_SHAPES - 1] > 0.7 * newest[0]
+    }
+
+    /// Whether one run would take too long, judged by the most work so far.
+    fn too_long(&self, spec: &Spec) -> bool {
+        let work = |sizes: [usize; 4]| {
+            let Kind { op, element, .. } = self.series.kind;
+            Spec { batch: sizes[3], ..Spec::new(op, element, sizes[0], sizes[1], sizes[2]) }.flops()
+        };
+        let last = self.series.points.last();
+        last.is_some_and(|last| last.ns * spec.flops() / work(last.sizes).max(1.0) > RUN_NS)
+    }
+}
+
+/// Times each backend on one shape: nanoseconds of one run, or nothing where it failed.
+pub fn measure(clock: &dyn Clock, spec: &Spec, backends: &[&dyn Backend]) -> Vec<Option<f64>> {
+    let Some(mut workload) = Workload::new(spec) else { return vec![None; backends.len()] };
+    let mut run = |backend: &dyn Backend, times: usize| -> Option<f64> {
+        let start = clock.now_ns();
+        for _ in 0..times {
+            let mut job = workload.job().ok()?;
+            backend.run(&mut job).ok()?;
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let each = clock.now_ns().saturating_sub(start) as f64 / times as f64;
+        Some(each.max(0.1))
+    };
+    let start = clock.now_ns();
+    // The first run may generate code and touch new memory; the second says how many make a sample.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let times: Vec<Option<usize>> = backends
+        .iter()
+        .map(|backend| {
+            run(*backend, 1)?;
+            let each = run(*backend, 2)?;
+            Some((SAMPLE_NS / each).ceil().clamp(1.0, 1_000.0) as usize)
+        })
+        .collect();
+    let mut best: Vec<Option<f64>> = vec![None; backends.len()];
+    for round in 0..ROUNDS {
+        if round >= 2 && clock.now_ns().saturating_sub(start) > SHAPE_NS {
+            break;
+        }
+        for (at, backend) in backends.iter().enumerate() {
+            let took = times[at].and_then(|times| run(*backend, times));
+            best[at] = match (best[at], took) {
+                (Some(best), Some(took)) => Some(best.min(took)),
+                (best, took) => best.or(took),
+            };
+        }
+    }
+    best
+}
+
+/// Measures all backends within the budget.
+pub(super) fn run(
+    clock: &dyn Clock,
+    backends: &[Arc<dyn Backend>],
+    mut progress: impl FnMut(usize, usize),
+) -> Vec<Series> {
+    let shapes = calibration_shapes();
+    let start = clock.now_ns();
+    let mut runners: Vec<Runner> = Vec::new();
+    for (done, spec) in shapes.iter().enumerate() {
+        if clock.now_ns().saturating_sub(start) > BUDGET_NS {
+            break;
+        }
+        if done % 16 == 0 {
+            progress(done, shapes.len());
+        }
+        shape(clock, spec, backends, &mut runners);
+    }
+    progress(shapes.len(), shapes.len());
+    runners.into_iter().map(|runner| runner.series).filter(|series| !series.points.is_empty()).collect()
+}
+
+/// What starting and joining a thread costs, and the share of each core that a product cut for so many can use.
+pub(super) fn threads(
+    clock: &dyn Clock,
+    backends: &[Arc<dyn Backend>],
+    counts: &[usize],
+) -> (f64, Vec<(usize, f64)>) {
+    let least = |rounds: usize, work: &mut dyn FnMut()| -> f64 {
+        let took = (0..rounds).map(|_| {
+            let start = clock.now_ns();
+            work();
+            clock.now_ns().saturating_sub(start)
+        });
+        #[allow(clippy::cast_precision_loss)]
+        let least = took.min().unwrap_or_default().max(1) as f64;
+        least
+    };
+    let thread_ns = least(50, &mut || {
+        thread::scope(|scope| {
+            scope.spawn(|| ());
+        });
+    });
+    let spec = Spec::new(Op::Gemm, ElementType::F32, 256, 256, 256);
+    let fast = backends.iter().find(|backend| backend.supports(&spec) && backend.id() != BackendId::Portable);
+    let (Some(fast), Some(mut workload)) = (fast, Workload::new(&spec)) else {
+        return (thread_ns, Vec::new());
+    };
+    let mut on = |workers: usize| {
+        least(5, &mut || {
+            if let Ok(mut job) = workload.job() {
+                // A failure shows as a time that says nothing, and is then not used.
+                let _ = parallel::run(&mut job, workers, |part| fast.run(part));
+            }
+        })
+    };
+    let alone_ns = on(1);
+    let share = |&workers: &usize| {
+        #[allow(clippy::cast_precision_loss)]
+        let cores = workers as f64;
+        let parts_ns = (on(workers) - thread_ns * (cores - 1.0)).max(1.0);
+        (workers, (alone_ns / (parts_ns * cores)).clamp(0.01, 1.0))
+    };
+    (thread_ns, counts.iter().map(share).collect())
+}
+
+/// Measures one shape with everyone who is still in.
+fn shape(clock: &dyn Clock, spec: &Spec, backends: &[Arc<dyn Backend>], runners: &mut Vec<Runner>) {
+    let (kind, sizes) = kind(spec);
+    let mut running = Vec::new();
+    for backend in backends.iter().filter(|backend| backend.supports(spec)) {
+        let id = backend.id();
+        let at = position(runners, kind, id).unwrap_or_else(|| {
+            let series = Series { kind, backend: id, points: Vec::new() };
+            runners.push(Runner { series, backend: Arc::clone(backend), behind: Vec::new() });
+            runners.len() - 1
+        });
+        if !runners[at].out() && !runners[at].too_long(spec) {
+            running.push(at);
+        }
+    }
+    let backends: Vec<Arc<dyn Backend>> =
+        running.iter().map(|&at| Arc::clone(&runners[at].backend)).collect();
+    let borrowed: Vec<&dyn Backend> = backends.iter().map(|backend| &**backend).collect();
+    let times = measure(clock, spec, &borrowed);
+    let best = times.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+    for (at, ns) in running.into_iter().zip(times) {
+        if let Some(ns) = ns {
+            runners[at].series.points.push(Point { sizes, ns });
+            runners[at].behind.push(ns / best);
+        }
+    }
+}
+
+fn position(runners: &[Runner], kind: Kind, backend: BackendId) -> Option<usize> {
+    runners.iter().position(|runner| runner.series.kind == kind && runner.series.backend == backend)
+}

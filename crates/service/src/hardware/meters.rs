@@ -1,0 +1,58 @@
+//! The hardware's counters and times as metrics, written when somebody scrapes.
+//!
+//! Backends are the process's: services that share one all export the same figures.
+
+use nautilus_hardware::{Calibration, Hardware, Row};
+
+/// Puts what is counted now where the scrape finds it.
+pub(crate) fn record(service: &'static str, hardware: &Hardware) {
+    let status = hardware.status();
+    for backend in &status.backends {
+        let family = backend.family.map_or_else(|| "none".to_owned(), |family| name(&family));
+        metrics::gauge!("nautilus_hardware_backend_on", "service" => service, "backend" => backend.backend.as_str(), "family" => family)
+            .set(if backend.on { 1.0 } else { 0.0 });
+    }
+    let calibrated = matches!(status.calibration, Calibration::Measured { .. });
+    metrics::gauge!("nautilus_hardware_calibrated", "service" => service).set(if calibrated {
+        1.0
+    } else {
+        0.0
+    });
+    for row in hardware.monitor().snapshot() {
+        record_row(service, &row);
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn record_row(service: &'static str, row: &Row) {
+    let labels = [
+        ("service", service.to_owned()),
+        ("op", row.op.as_str().to_owned()),
+        ("element", row.element.as_str().to_owned()),
+        ("shape", row.shape_class.to_string()),
+        ("backend", row.backend.as_str().to_owned()),
+    ];
+    metrics::counter!("nautilus_hardware_calls_total", &labels).absolute(row.calls);
+    metrics::counter!("nautilus_hardware_fallbacks_total", &labels).absolute(row.fallbacks);
+    for (quantile, ns) in [("0.5", row.time.p50_ns), ("0.99", row.time.p99_ns)] {
+        if let Some(ns) = ns {
+            let mut labels = labels.to_vec();
+            labels.push(("quantile", quantile.to_owned()));
+            metrics::gauge!("nautilus_hardware_call_seconds", &labels).set(ns as f64 / 1e9);
+        }
+    }
+    if let Some(rate) = row.gflops {
+        metrics::gauge!("nautilus_hardware_gflops", &labels).set(rate);
+    }
+    if let Some(share) = row.peak_share {
+        metrics::gauge!("nautilus_hardware_peak_share", &labels).set(share);
+    }
+    if let Some(regret) = row.regret {
+        metrics::gauge!("nautilus_hardware_regret", &labels).set(regret);
+    }
+}
+
+/// As it is written in JSON.
+fn name(family: &nautilus_hardware::Family) -> String {
+    serde_json::to_value(family).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+}
