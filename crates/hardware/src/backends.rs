@@ -1,9 +1,13 @@
 //! The backends of this build, and why some of them cannot run on this machine.
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 mod portable;
 
 use std::sync::Arc;
 
+#[cfg(target_arch = "aarch64")]
+pub use arm::{Neon, Sme};
 pub use portable::Portable;
 
 use crate::backend::{Backend, BackendId};
@@ -26,7 +30,23 @@ impl Listing {
 /// Every backend, in the order of [`BackendId::ALL`].
 #[must_use]
 pub fn listings() -> Vec<Listing> {
-    vec![Listing::of(BackendId::Portable, Ok(Portable))]
+    let mut all = vec![Listing::of(BackendId::Portable, Ok(Portable))];
+    all.extend(arm());
+    all
+}
+
+#[cfg(target_arch = "aarch64")]
+fn arm() -> [Listing; 2] {
+    [Listing::of(BackendId::Neon, Ok(Neon)), Listing::of(BackendId::Sme, Sme::open())]
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+fn arm() -> [Listing; 2] {
+    [BackendId::Neon, BackendId::Sme].map(|id| {
+        let reason =
+            format!("needs an aarch64 processor, and this program is for {}", std::env::consts::ARCH);
+        Listing { id, backend: Err(reason) }
+    })
 }
 
 /// Those that can run here.
