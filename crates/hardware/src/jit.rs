@@ -9,6 +9,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(any(target_arch = "aarch64", test))]
+pub(crate) mod a64;
 mod cache;
 mod key;
 mod memory;
@@ -57,7 +59,9 @@ impl Kernel {
     pub(crate) fn generate(key: &KernelKey) -> Result<Self, String> {
         let Generated { code, scratch } = generate(key)?;
         if scratch > MAX_SCRATCH {
-            return Err(format!("the kernel would need {scratch} bytes of scratch memory: use another backend"));
+            return Err(format!(
+                "the kernel would need {scratch} bytes of scratch memory: use another backend"
+            ));
         }
         Ok(Self { key: *key, code: memory::Code::new(&code)?, scratch, used: AtomicU64::new(0) })
     }
@@ -98,6 +102,8 @@ impl Kernel {
 /// Code for `key`, deterministically.
 fn generate(key: &KernelKey) -> Result<Generated, String> {
     match key.isa {
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::Sme => a64::generate(key, a64::streaming()),
         #[allow(unreachable_patterns)]
         other => Err(format!("this build has no generator for {}: use another backend", other.as_str())),
     }
@@ -108,6 +114,9 @@ fn generate(key: &KernelKey) -> Result<Generated, String> {
 /// # Errors
 /// One sentence that says what is missing.
 pub fn detect() -> Result<Isa, String> {
+    #[cfg(target_arch = "aarch64")]
+    return Ok(if a64::streaming().is_some() { Isa::Sme } else { Isa::Neon });
+    #[cfg(not(target_arch = "aarch64"))]
     Err("this processor has none of the instruction sets that kernels are generated for: AVX-512 or AVX2 with FMA"
         .to_owned())
 }
@@ -116,6 +125,10 @@ pub fn detect() -> Result<Isa, String> {
 #[must_use]
 pub fn runs(isa: Isa) -> bool {
     match isa {
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => true,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Sme => a64::streaming().is_some(),
         #[allow(unreachable_patterns)]
         _ => false,
     }

@@ -21,7 +21,9 @@ pub enum PlanError {
     #[error("a product with {0} zero needs no kernel: scale or clear C instead")]
     Trivial(&'static str),
     /// Larger than kernels are generated for.
-    #[error("{m}×{n}×{k} or its strides are larger than kernels are generated for: use the backend for large matrices")]
+    #[error(
+        "{m}×{n}×{k} or its strides are larger than kernels are generated for: use the backend for large matrices"
+    )]
     TooLarge {
         /// Rows of C.
         m: usize,
@@ -50,9 +52,7 @@ impl GemmShape {
     #[must_use]
     pub fn is_within_limits(&self) -> bool {
         let Self { m, n, k, .. } = *self;
-        m.max(n).max(k) <= MAX_SIDE
-            && (m * n).max(m * k).max(n * k) <= MAX_OPERAND
-            && m * n * k <= MAX_WORK
+        m.max(n).max(k) <= MAX_SIDE && (m * n).max(m * k).max(n * k) <= MAX_OPERAND && m * n * k <= MAX_WORK
     }
 }
 
@@ -189,12 +189,7 @@ unsafe fn packed<T: Element>(
 ///
 /// # Safety
 /// As [`packed`], with the roles exchanged.
-unsafe fn unpack<T: Element>(
-    from: *const T,
-    (rows, columns): (usize, usize),
-    strides: Strides,
-    to: *mut T,
-) {
+unsafe fn unpack<T: Element>(from: *const T, (rows, columns): (usize, usize), strides: Strides, to: *mut T) {
     let line = padded(columns, T::TYPE);
     for i in 0..rows {
         for j in 0..columns {
@@ -251,12 +246,7 @@ impl<T: Element> Plan<T> {
     /// # Errors
     /// A view does not have the planned shape and strides.
     #[inline]
-    pub fn run(
-        &self,
-        a: Matrix<'_, T>,
-        b: Matrix<'_, T>,
-        mut c: MatrixMut<'_, T>,
-    ) -> Result<(), PlanError> {
+    pub fn run(&self, a: Matrix<'_, T>, b: Matrix<'_, T>, mut c: MatrixMut<'_, T>) -> Result<(), PlanError> {
         let GemmShape { m, n, k, a: sa, b: sb, c: sc } = self.shape;
         let strides = |row, column| Strides { row, column };
         if (a.rows(), a.columns(), strides(a.row_stride(), a.column_stride())) != (m, k, sa) {

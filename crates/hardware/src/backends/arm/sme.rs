@@ -25,6 +25,8 @@ const BLOCK: usize = 512;
 pub struct Sme {
     /// Whether ZA has tiles of `f64` (FEAT_SME_F64F64).
     doubles: bool,
+    /// Whether the 8-bit product is exact: the emulator QEMU 7.2 runs USMOPA and drops half of the elements.
+    bytes: bool,
 }
 
 impl Sme {
@@ -36,13 +38,19 @@ impl Sme {
         if !system::has_sme() {
             return Err("needs an aarch64 processor and system with SME (FEAT_SME)".to_owned());
         }
-        Ok(Self { doubles: system::has_doubles() })
+        Ok(Self { doubles: system::has_doubles(), bytes: bytes_are_exact() })
     }
 
     /// Bits of a streaming vector (SVL): a ZA tile of `f32` is SVL / 32 square.
     #[must_use]
     pub fn vector_bits(&self) -> usize {
         8 * vector_bytes()
+    }
+
+    /// Whether there are tiles of `f64` (FEAT_SME_F64F64).
+    #[must_use]
+    pub fn has_doubles(&self) -> bool {
+        self.doubles
     }
 }
 
@@ -52,7 +60,11 @@ impl Backend for Sme {
     }
 
     fn supports(&self, spec: &Spec) -> bool {
-        let element = spec.element != ElementType::F64 || self.doubles;
+        let element = match spec.element {
+            ElementType::F32 => true,
+            ElementType::F64 => self.doubles,
+            ElementType::I8 => self.bytes,
+        };
         // A product with one column uses one column of a tile: NEON is better at it.
         element && matches!(spec.op, Op::Gemm | Op::BatchedGemm | Op::Syrk | Op::GemmI8)
     }
@@ -65,9 +77,12 @@ impl Backend for Sme {
             Job::F32(task) => run(task),
             Job::F64(task) if self.doubles => run(task),
             Job::F64(_) => Err(Failure::Broken("this processor has no ZA tiles of f64".to_owned())),
-            Job::I8(gemm) => {
+            Job::I8(gemm) if self.bytes => {
                 product_i8(gemm);
                 Ok(())
+            }
+            Job::I8(_) => {
+                Err(Failure::Broken("the 8-bit outer product of this processor is not exact".to_owned()))
             }
         }
     }
@@ -223,6 +238,13 @@ fn product_i8(GemmI8 { a, b, c }: &mut GemmI8<'_>) {
             }
         }
     });
+}
+
+/// Whether a product of two columns of two rows comes out right.
+fn bytes_are_exact() -> bool {
+    let (a, b, mut c) = ([255, 1, 2, 3, 4, 5, 6, 7], [-128, 1, 0, 0, 1, 1, 1, 1], [0; 4]);
+    outer_products_i8((2, 2, 1), &a, &b, &mut c);
+    c == [255 * -128 + 1, 261, -507, 22]
 }
 
 /// Terms of a sum that one integer outer product adds up.
@@ -529,5 +551,75 @@ mod system {
 
     pub(super) fn has_doubles() -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jit::a64::tests::{ALL_KEPT, kept_registers, outside_streaming_mode};
+
+    const RET: u32 = 0xD65F_03C0;
+
+    fn kernels() -> [(&'static str, *const u8); 3] {
+        [
+            ("f32", product_f32 as *const u8),
+            ("f64", product_f64 as *const u8),
+            ("i32", product_i32 as *const u8),
+        ]
+    }
+
+    #[test]
+    fn sve_instructions_of_the_kernels_lie_in_streaming_mode_only() {
+        for (name, start) in kernels() {
+            let mut words = Vec::new();
+            while words.last() != Some(&RET) {
+                assert!(words.len() < 1000, "{name} never returns");
+                // SAFETY: a kernel is a run of instructions that ends with its only `ret`.
+                words.push(unsafe { start.cast::<u32>().add(words.len()).read() });
+            }
+            assert!(words.len() > 80, "{name} has {} instructions", words.len());
+            assert_eq!(outside_streaming_mode(&words), [], "{name}");
+        }
+    }
+
+    #[test]
+    fn kernels_keep_the_registers_of_their_caller() {
+        if Sme::open().is_err() {
+            return;
+        }
+        // Wide enough for every element type.
+        let (a, mut c) = ([0_u64; 64], [0_u64; 64]);
+        let (place, result) = (a.as_ptr().cast(), c.as_mut_ptr().cast());
+        let arguments = Arguments {
+            m: 3,
+            n: 5,
+            k: 4,
+            a: place,
+            a_step: 64,
+            b: place,
+            b_step: 64,
+            c: result,
+            c_step: 64,
+            add: 1,
+            alpha: 1.0_f64,
+            beta: 1.0,
+        };
+        for (name, start) in kernels() {
+            let place = (&raw const arguments).addr();
+            // SAFETY: the arguments describe operands inside the arrays, whatever the type.
+            let kept = unsafe { kept_registers(start, [place, 0, 0, 0, 0]) };
+            assert_eq!(kept, ALL_KEPT, "{name}");
+        }
+        assert_eq!(c, [0; 64]);
+    }
+
+    #[test]
+    fn the_backend_is_open_exactly_where_the_system_has_sme() {
+        assert_eq!(Sme::open().is_ok(), system::has_sme());
+        if let Ok(sme) = Sme::open() {
+            assert!([128, 256, 512, 1024, 2048].contains(&sme.vector_bits()), "{}", sme.vector_bits());
+            assert_eq!(dormant_za(), 0);
+        }
     }
 }
