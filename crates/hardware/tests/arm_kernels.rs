@@ -7,9 +7,10 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
+use std::io::Write;
 
 use nautilus_hardware::jit::{GemmShape, Isa, Plan, Strides, runs};
-use nautilus_hardware::{BackendId, Element, Gemm, Matrix, MatrixMut, Op, Spec, Task, backends};
+use nautilus_hardware::{BackendId, Element, ElementType, Gemm, Matrix, MatrixMut, Op, Spec, Task, backends};
 use proptest::prelude::*;
 
 /// Elements between two pages that cannot be read or written.
@@ -177,6 +178,11 @@ fn sme_is_listed_where_it_is_and_refused_in_a_sentence_where_it_is_not() {
         (_, Ok(sme)) => {
             assert!(sme.supports(&Spec::new(Op::Gemm, f32::TYPE, 8, 8, 8)));
             assert!(!sme.supports(&Spec::new(Op::Cholesky, f32::TYPE, 8, 8, 8)));
+            if !sme.supports(&Spec::new(Op::GemmI8, ElementType::I8, 8, 8, 8)) {
+                // Not through a macro, whose output is hidden where tests pass.
+                let line = b"!!! NOT TESTED: 8-bit products of SME, whose USMOPA this processor or emulator (QEMU 7.2) gets wrong\n";
+                std::io::stderr().write_all(line).unwrap();
+            }
         }
         (_, Err(reason)) => assert!(reason.contains("SME"), "{reason}"),
     }

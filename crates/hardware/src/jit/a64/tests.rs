@@ -3,6 +3,7 @@
 //! `golden.s` names each form once and `golden.sh` makes `golden.txt` of it; [`forms`] lists the same in the same
 //! order. What the kernels compute is tested where they run, natively or under an emulator.
 
+use std::io::Write;
 use std::process::Command;
 
 use super::encoder::*;
@@ -191,7 +192,9 @@ fn kernels_are_small_and_the_same_every_time() {
 #[test]
 fn a_disassembler_knows_every_instruction() {
     let Ok(version) = Command::new("aarch64-linux-gnu-objdump").arg("--version").output() else {
-        eprintln!("!!! NOT TESTED: aarch64-linux-gnu-objdump is absent (install binutils-aarch64-linux-gnu)");
+        // Not through a macro, whose output is hidden where tests pass.
+        let line = b"!!! NOT TESTED: disassembly of A64 kernels (install binutils-aarch64-linux-gnu)\n";
+        std::io::stderr().write_all(line).unwrap();
         return;
     };
     assert!(version.status.success());
