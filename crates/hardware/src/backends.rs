@@ -2,12 +2,14 @@
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
+mod jit;
 mod portable;
 
 use std::sync::Arc;
 
 #[cfg(target_arch = "aarch64")]
 pub use arm::{Neon, Sme};
+pub use jit::Jit;
 pub use portable::Portable;
 
 use crate::backend::{Backend, BackendId};
@@ -30,7 +32,8 @@ impl Listing {
 /// Every backend, in the order of [`BackendId::ALL`].
 #[must_use]
 pub fn listings() -> Vec<Listing> {
-    let mut all = vec![Listing::of(BackendId::Portable, Ok(Portable))];
+    let mut all =
+        vec![Listing::of(BackendId::Portable, Ok(Portable)), Listing::of(BackendId::Jit, Jit::open())];
     all.extend(arm());
     all
 }

@@ -16,13 +16,15 @@ mod key;
 mod memory;
 mod plan;
 mod scratch;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::sync::atomic::AtomicU64;
 
 pub(crate) use cache::Cache;
 pub use cache::{CacheStatistics, Limits};
 pub use key::{Form, GemmShape, Isa, KernelKey, Scale, Strides};
-pub(crate) use plan::Program;
+pub(crate) use plan::{Operands, Program};
 pub use plan::{Plan, PlanError};
 
 /// How code is called: A, B, C, then α and β one after the other, then scratch memory aligned to 64 bytes.
@@ -49,6 +51,8 @@ pub(crate) const MAX_SCRATCH: usize = 1 << 20;
 pub(crate) struct Kernel {
     pub(crate) key: KernelKey,
     code: memory::Code,
+    /// The first byte of `code`.
+    entry: Entry,
     scratch: usize,
     /// The epoch of the cache in which it was last used.
     used: AtomicU64,
@@ -59,11 +63,12 @@ impl Kernel {
     pub(crate) fn generate(key: &KernelKey) -> Result<Self, String> {
         let Generated { code, scratch } = generate(key)?;
         if scratch > MAX_SCRATCH {
-            return Err(format!(
-                "the kernel would need {scratch} bytes of scratch memory: use another backend"
-            ));
+            return Err(format!("the kernel would need {scratch} bytes of scratch memory: use another backend"));
         }
-        Ok(Self { key: *key, code: memory::Code::new(&code)?, scratch, used: AtomicU64::new(0) })
+        let code = memory::Code::new(&code)?;
+        // SAFETY: the generator wrote this code as an `Entry`.
+        let entry = unsafe { std::mem::transmute::<*const u8, Entry>(code.entry()) };
+        Ok(Self { key: *key, code, entry, scratch, used: AtomicU64::new(0) })
     }
 
     /// Bytes of the pages that hold the code.
@@ -91,10 +96,9 @@ impl Kernel {
         scales: *const u8,
         scratch: *mut u8,
     ) {
-        // SAFETY: the generator wrote this code as an `Entry`; the caller keeps its conditions.
+        // SAFETY: the caller keeps the conditions.
         unsafe {
-            let entry: Entry = std::mem::transmute(self.code.entry());
-            entry(a, b, c, scales, scratch);
+            (self.entry)(a, b, c, scales, scratch);
         }
     }
 }
@@ -102,6 +106,8 @@ impl Kernel {
 /// Code for `key`, deterministically.
 fn generate(key: &KernelKey) -> Result<Generated, String> {
     match key.isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx2 => Ok(x86::generate(key)),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon | Isa::Sme => a64::generate(key, a64::streaming()),
         #[allow(unreachable_patterns)]
@@ -114,6 +120,10 @@ fn generate(key: &KernelKey) -> Result<Generated, String> {
 /// # Errors
 /// One sentence that says what is missing.
 pub fn detect() -> Result<Isa, String> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(isa) = x86::detect() {
+        return Ok(isa);
+    }
     #[cfg(target_arch = "aarch64")]
     return Ok(if a64::streaming().is_some() { Isa::Sme } else { Isa::Neon });
     #[cfg(not(target_arch = "aarch64"))]
@@ -125,6 +135,8 @@ pub fn detect() -> Result<Isa, String> {
 #[must_use]
 pub fn runs(isa: Isa) -> bool {
     match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx2 => x86::runs(isa),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => true,
         #[cfg(target_arch = "aarch64")]

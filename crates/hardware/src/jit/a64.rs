@@ -10,8 +10,9 @@ mod sme;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use super::Generated;
 use super::key::{Form, Isa, KernelKey};
+use super::{Generated, MAX_SCRATCH};
+use crate::element::ElementType;
 
 /// What SME code is generated for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,19 +32,24 @@ pub(crate) fn streaming() -> Option<Streaming> {
 
 /// Code for a key of NEON or SME; `streaming` is what the processor's streaming mode offers.
 ///
-/// With SME, products that are one vector of results, or of a type without tiles, are NEON code.
+/// With SME, one row or column of results, types without tiles and what needs too much scratch memory are NEON code.
+///
+/// # Errors
+/// The key asks for SME and there is no streaming mode.
 pub(crate) fn generate(key: &KernelKey, streaming: Option<Streaming>) -> Result<Generated, String> {
-    let tiles = match streaming {
-        Some(streaming) if key.isa == Isa::Sme => {
-            let element = key.element.bytes() == 4 || streaming.doubles;
-            (element && key.form == Form::Outer && key.m > 1).then_some(streaming)
-        }
-        None if key.isa == Isa::Sme => return Err("SME code needs a processor with SME".to_owned()),
+    let streaming = match (key.isa, streaming) {
+        (Isa::Sme, None) => return Err("SME code needs a processor with SME: use NEON code".to_owned()),
+        (Isa::Sme, Some(streaming)) if suits_tiles(key, streaming) => Some(streaming),
         _ => None,
     };
-    let (words, scratch) = match tiles {
-        Some(streaming) => sme::generate(key, streaming.vector_bytes),
+    let (words, scratch) = match streaming {
+        Some(Streaming { vector_bytes, .. }) => (sme::generate(key, vector_bytes), sme::scratch(key)),
         None => (neon::generate(key), 0),
     };
     Ok(Generated { code: words.iter().flat_map(|word| word.to_le_bytes()).collect(), scratch })
+}
+
+fn suits_tiles(key: &KernelKey, streaming: Streaming) -> bool {
+    let element = key.element == ElementType::F32 || streaming.doubles;
+    element && key.form == Form::Outer && key.m > 1 && sme::scratch(key) <= MAX_SCRATCH
 }

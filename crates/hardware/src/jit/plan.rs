@@ -6,7 +6,6 @@
 
 #![allow(unsafe_code)]
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::key::{Form, GemmShape, Isa, Normal, Scale, Strides, normal, padded};
@@ -21,9 +20,7 @@ pub enum PlanError {
     #[error("a product with {0} zero needs no kernel: scale or clear C instead")]
     Trivial(&'static str),
     /// Larger than kernels are generated for.
-    #[error(
-        "{m}×{n}×{k} or its strides are larger than kernels are generated for: use the backend for large matrices"
-    )]
+    #[error("{m}×{n}×{k} or its strides are larger than kernels are generated for: use the backend for large matrices")]
     TooLarge {
         /// Rows of C.
         m: usize,
@@ -52,7 +49,9 @@ impl GemmShape {
     #[must_use]
     pub fn is_within_limits(&self) -> bool {
         let Self { m, n, k, .. } = *self;
-        m.max(n).max(k) <= MAX_SIDE && (m * n).max(m * k).max(n * k) <= MAX_OPERAND && m * n * k <= MAX_WORK
+        m.max(n).max(k) <= MAX_SIDE
+            && (m * n).max(m * k).max(n * k) <= MAX_OPERAND
+            && m * n * k <= MAX_WORK
     }
 }
 
@@ -97,10 +96,18 @@ impl Program {
     /// The operands have the shape and strides of the shape that the program was made for, C overlaps neither A nor B,
     /// and the processor has the instruction set.
     #[inline]
-    pub(crate) unsafe fn run<T: Element>(&self, kernel: &Kernel, at: Operands<T>, scales: [T; 2]) {
+    pub(crate) unsafe fn run<T: Element>(&self, kernel: &Kernel, at: Operands<T>, scales: &[T; 2]) {
         let at = if self.normal.swapped { Operands { a: at.b, b: at.a, c: at.c } } else { at };
         let Normal { pack_a, pack_b, copy_c, .. } = self.normal;
         if !(pack_a || pack_b || copy_c) {
+            if kernel.scratch == 0 {
+                // SAFETY: the operands are as the key says; the kernel uses no scratch memory.
+                unsafe {
+                    let none = std::ptr::null_mut();
+                    kernel.call(at.a.cast(), at.b.cast(), at.c.cast(), scales.as_ptr().cast(), none);
+                }
+                return;
+            }
             scratch::with(kernel.scratch, |memory| {
                 let (a, b, c) = (at.a.cast(), at.b.cast(), at.c.cast());
                 // SAFETY: the operands are as the key says; the memory is as long as the kernel asks.
@@ -114,7 +121,7 @@ impl Program {
 
     /// # Safety
     /// As [`Program::run`], with the operands already swapped.
-    unsafe fn run_on_copies<T: Element>(&self, kernel: &Kernel, mut at: Operands<T>, scales: [T; 2]) {
+    unsafe fn run_on_copies<T: Element>(&self, kernel: &Kernel, mut at: Operands<T>, scales: &[T; 2]) {
         let (m, n, k) = self.sizes();
         let Normal { pack_a, pack_b, copy_c, ref key, .. } = self.normal;
         let size = std::mem::size_of::<T>();
@@ -189,7 +196,12 @@ unsafe fn packed<T: Element>(
 ///
 /// # Safety
 /// As [`packed`], with the roles exchanged.
-unsafe fn unpack<T: Element>(from: *const T, (rows, columns): (usize, usize), strides: Strides, to: *mut T) {
+unsafe fn unpack<T: Element>(
+    from: *const T,
+    (rows, columns): (usize, usize),
+    strides: Strides,
+    to: *mut T,
+) {
     let line = padded(columns, T::TYPE);
     for i in 0..rows {
         for j in 0..columns {
@@ -206,7 +218,6 @@ pub struct Plan<T> {
     program: Program,
     kernel: Arc<Kernel>,
     scales: [T; 2],
-    element: PhantomData<T>,
 }
 
 impl<T: Element> Plan<T> {
@@ -238,7 +249,7 @@ impl<T: Element> Plan<T> {
         let program = shape.is_within_limits().then(|| Program::new(&shape, isa, alpha, beta)).flatten();
         let program = program.ok_or(PlanError::TooLarge { m, n, k })?;
         let kernel = Kernel::generate(program.key()).map_err(PlanError::Unavailable)?;
-        Ok(Self { shape, program, kernel: Arc::new(kernel), scales: [alpha, beta], element: PhantomData })
+        Ok(Self { shape, program, kernel: Arc::new(kernel), scales: [alpha, beta] })
     }
 
     /// C ← α·A·B + β·C.
@@ -246,22 +257,28 @@ impl<T: Element> Plan<T> {
     /// # Errors
     /// A view does not have the planned shape and strides.
     #[inline]
-    pub fn run(&self, a: Matrix<'_, T>, b: Matrix<'_, T>, mut c: MatrixMut<'_, T>) -> Result<(), PlanError> {
-        let GemmShape { m, n, k, a: sa, b: sb, c: sc } = self.shape;
-        let strides = |row, column| Strides { row, column };
-        if (a.rows(), a.columns(), strides(a.row_stride(), a.column_stride())) != (m, k, sa) {
-            return Err(PlanError::Mismatch('A'));
-        }
-        if (b.rows(), b.columns(), strides(b.row_stride(), b.column_stride())) != (k, n, sb) {
-            return Err(PlanError::Mismatch('B'));
-        }
-        if (c.rows(), c.columns(), strides(c.row_stride(), c.column_stride())) != (m, n, sc) {
-            return Err(PlanError::Mismatch('C'));
+    pub fn run(
+        &self,
+        a: Matrix<'_, T>,
+        b: Matrix<'_, T>,
+        mut c: MatrixMut<'_, T>,
+    ) -> Result<(), PlanError> {
+        let GemmShape { m, n, k, a: of_a, b: of_b, c: of_c } = self.shape;
+        // One branch for all: sizes and strides that differ leave a bit.
+        let differs = |[rows, columns, row, column]: [usize; 4], wanted: (usize, usize, Strides)| {
+            (rows ^ wanted.0) | (columns ^ wanted.1) | (row ^ wanted.2.row) | (column ^ wanted.2.column)
+        };
+        let a_differs = differs([a.rows(), a.columns(), a.row_stride(), a.column_stride()], (m, k, of_a));
+        let b_differs = differs([b.rows(), b.columns(), b.row_stride(), b.column_stride()], (k, n, of_b));
+        let c_differs = differs([c.rows(), c.columns(), c.row_stride(), c.column_stride()], (m, n, of_c));
+        if a_differs | b_differs | c_differs != 0 {
+            let operand = if a_differs != 0 { 'A' } else if b_differs != 0 { 'B' } else { 'C' };
+            return Err(PlanError::Mismatch(operand));
         }
         let at = Operands { a: a.as_ptr(), b: b.as_ptr(), c: c.as_mut_ptr() };
         // SAFETY: the views have the planned shape and strides, a writable view shares no element with others, and the
         // instruction set was checked when the plan was made.
-        unsafe { self.program.run(&self.kernel, at, self.scales) };
+        unsafe { self.program.run(&self.kernel, at, &self.scales) };
         Ok(())
     }
 

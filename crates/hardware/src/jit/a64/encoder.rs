@@ -33,7 +33,7 @@ impl Lane {
     }
 
     /// log₂ of the bytes.
-    const fn shift(self) -> u32 {
+    pub(super) const fn shift(self) -> u32 {
         2 + self.double()
     }
 

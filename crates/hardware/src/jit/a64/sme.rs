@@ -63,13 +63,17 @@ impl Grid {
 struct Kernel<'a> {
     key: &'a KernelKey,
     lane: Lane,
-    shift: u32,
     grid: Grid,
     code: Code,
 }
 
-/// The code, and the bytes of scratch memory it needs.
-pub(super) fn generate(key: &KernelKey, vector_bytes: usize) -> (Vec<u32>, usize) {
+/// Bytes of scratch memory for Aᵀ.
+pub(super) fn scratch(key: &KernelKey) -> usize {
+    if key.a_row == 1 { 0 } else { key.m as usize * key.k as usize * key.element.bytes() }
+}
+
+/// The code, of which tiles stand as they should for vectors of this length.
+pub(super) fn generate(key: &KernelKey, vector_bytes: usize) -> Vec<u32> {
     let lane = Lane::of(key.element);
     let lanes = u32::try_from(vector_bytes).unwrap_or(16) / lane.bytes();
     let grid = match (key.m <= lanes, key.n <= lanes) {
@@ -78,10 +82,9 @@ pub(super) fn generate(key: &KernelKey, vector_bytes: usize) -> (Vec<u32>, usize
         (false, true) => Grid { rows: if key.m <= 2 * lanes { 2 } else { 4 }, columns: 1 },
         (false, false) => Grid { rows: 2, columns: 2 },
     };
-    let mut kernel = Kernel { key, lane, shift: lane.bytes().ilog2(), grid, code: Code::default() };
-    let scratch = if key.a_row == 1 { 0 } else { key.m * key.k * lane.bytes() };
+    let mut kernel = Kernel { key, lane, grid, code: Code::default() };
     kernel.write();
-    (kernel.code.finish(), scratch as usize)
+    kernel.code.finish()
 }
 
 impl Kernel<'_> {
@@ -173,7 +176,7 @@ impl Kernel<'_> {
         self.code.emit(whilelo(self.lane, steps, COLUMN, STEPS));
         // Rows in, as many as there are …
         self.code.emit(madd(FIRST, ROW, A_STEP, A));
-        self.code.emit(add(FIRST, FIRST, COLUMN, self.shift));
+        self.code.emit(add(FIRST, FIRST, COLUMN, self.lane.shift()));
         self.limit(ROWS, ROW);
         let slice = self.code.label();
         self.code.emit(ld1(self.lane, V(0), steps, FIRST, 0));
@@ -183,7 +186,7 @@ impl Kernel<'_> {
         // … and columns out.
         self.code.load(FIRST, m * size);
         self.code.emit(madd(FIRST, COLUMN, FIRST, SCRATCH));
-        self.code.emit(add(FIRST, FIRST, ROW, self.shift));
+        self.code.emit(add(FIRST, FIRST, ROW, self.lane.shift()));
         self.limit(STEPS, COLUMN);
         let slice = self.code.label();
         self.code.emit(mova_from(self.lane, V(0), ALL, 0, Slice::Column));
@@ -236,8 +239,8 @@ impl Kernel<'_> {
     /// The tiles ← the sum of outer products.
     fn sum(&mut self) {
         let Grid { rows, columns } = self.grid;
-        self.code.emit(add(FIRST, A, ROW, self.shift));
-        self.code.emit(add(SECOND, B, COLUMN, self.shift));
+        self.code.emit(add(FIRST, A, ROW, self.lane.shift()));
+        self.code.emit(add(SECOND, B, COLUMN, self.lane.shift()));
         self.code.emit(zero_za());
         let steps = self.code.begin(STEPS, self.key.k);
         for row in 0..rows {
@@ -268,7 +271,7 @@ impl Kernel<'_> {
     fn write_tiles(&mut self) {
         let Grid { rows, columns } = self.grid;
         self.code.emit(madd(FIRST, ROW, C_STEP, C));
-        self.code.emit(add(FIRST, FIRST, COLUMN, self.shift));
+        self.code.emit(add(FIRST, FIRST, COLUMN, self.lane.shift()));
         // SPARE is the first row of a row of tiles.
         self.code.emit(mov(SPARE, ROW));
         let mut below = Vec::new();

@@ -1,0 +1,184 @@
+//! Kernels generated at run time for the shape at hand: GEMM, GEMV, batched GEMM, dot products.
+//!
+//! It looks the kernel up (or has it generated) and runs it; scaling by zero and empty sums need no kernel. It never
+//! allocates for a shape that the thread has run before.
+
+#![allow(unsafe_code)]
+
+use crate::backend::{Backend, BackendId, Failure};
+use crate::element::{Element, ElementType};
+use crate::jit::{self, Cache, CacheStatistics, GemmShape, Isa, Limits, Operands, Program, Strides};
+use crate::job::{BatchedGemm, Dot, Gemm, Job, Op, Spec, Task};
+use crate::view::{Extent, MatrixMut};
+
+/// The backend of generated kernels.
+#[derive(Debug)]
+pub struct Jit {
+    isa: Isa,
+    cache: Cache,
+}
+
+impl Jit {
+    /// For the best instruction set of this processor.
+    ///
+    /// # Errors
+    /// One sentence: the processor has none that code is generated for, or memory cannot be made executable.
+    pub fn open() -> Result<Self, String> {
+        Self::with(jit::detect()?, Limits::default())
+    }
+
+    /// For one instruction set, with a cache of its own.
+    ///
+    /// # Errors
+    /// As [`Jit::open`].
+    pub fn with(isa: Isa, limits: Limits) -> Result<Self, String> {
+        if !jit::runs(isa) {
+            return Err(format!("this processor does not run {} code: choose another", isa.as_str()));
+        }
+        let cache = Cache::new(limits);
+        // The smallest kernel there is: whether memory can be made executable is known now, not at the first job.
+        if let Some(program) = Program::new(&GemmShape::row_major(1, 1, 1), isa, 1.0, 0.0) {
+            cache.get(program.key())?;
+        }
+        Ok(Self { isa, cache })
+    }
+
+    /// The instruction set that code is generated for.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// What the cache of kernels did so far.
+    #[must_use]
+    pub fn statistics(&self) -> CacheStatistics {
+        self.cache.statistics()
+    }
+
+    fn task<T: Element>(&self, task: &mut Task<'_, T>) -> Result<(), Failure> {
+        match task {
+            Task::Gemm(gemm) => self.gemm(gemm),
+            Task::BatchedGemm(batch) => self.batch(batch),
+            Task::Dot(dot) => self.dot(dot),
+            _ => Err(Failure::Broken("kernels are not generated for this operation: use another backend".to_owned())),
+        }
+    }
+
+    fn gemm<T: Element>(&self, Gemm { alpha, a, b, beta, c }: &mut Gemm<'_, T>) -> Result<(), Failure> {
+        let (m, n, k) = (c.rows(), c.columns(), a.columns());
+        let strides = |row, column| Strides { row, column };
+        let shape = GemmShape {
+            m,
+            n,
+            k,
+            a: strides(a.row_stride(), a.column_stride()),
+            b: strides(b.row_stride(), b.column_stride()),
+            c: strides(c.row_stride(), c.column_stride()),
+        };
+        if m == 0 || n == 0 {
+            return Ok(());
+        }
+        if k == 0 || *alpha == T::ZERO {
+            scale(c, *beta);
+            return Ok(());
+        }
+        let program = self.program(&shape, *alpha, *beta)?;
+        let at = Operands { a: a.as_ptr(), b: b.as_ptr(), c: c.as_mut_ptr() };
+        self.cache
+            // SAFETY: the views have the shape and strides of the program, a writable view shares no element with
+            // others, and `with` checked the instruction set.
+            .with(program.key(), |kernel| unsafe { program.run(kernel, at, &[*alpha, *beta]) })
+            .map_err(Failure::Broken)
+    }
+
+    fn batch<T: Element>(&self, batch: &mut BatchedGemm<'_, T>) -> Result<(), Failure> {
+        let BatchedGemm { alpha, a, b, beta, c } = batch;
+        let (Extent { rows: m, columns: n, .. }, k) = (c.extent(), a.extent().columns);
+        if m == 0 || n == 0 || c.count() == 0 {
+            return Ok(());
+        }
+        if k == 0 || *alpha == T::ZERO {
+            for index in 0..c.count() {
+                scale(&mut c.matrix(index), *beta);
+            }
+            return Ok(());
+        }
+        let strides = |extent: Extent| Strides { row: extent.row_stride, column: extent.column_stride };
+        let shape =
+            GemmShape { m, n, k, a: strides(a.extent()), b: strides(b.extent()), c: strides(c.extent()) };
+        let program = self.program(&shape, *alpha, *beta)?;
+        let run = |kernel: &std::sync::Arc<jit::Kernel>| {
+            for index in 0..c.count() {
+                let (a, b) = (a.matrix(index).as_ptr(), b.matrix(index).as_ptr());
+                let at = Operands { a, b, c: c.matrix(index).as_mut_ptr() };
+                // SAFETY: as for one matrix; the matrices of a batch have one shape and one set of strides.
+                unsafe { program.run(kernel, at, &[*alpha, *beta]) };
+            }
+        };
+        self.cache.with(program.key(), run).map_err(Failure::Broken)
+    }
+
+    fn dot<T: Element>(&self, Dot { x, y, result }: &mut Dot<'_, T>) -> Result<(), Failure> {
+        if x.rows() == 0 {
+            **result = T::ZERO;
+            return Ok(());
+        }
+        let shape = GemmShape {
+            a: Strides { row: 1, column: x.row_stride() },
+            b: Strides { row: y.row_stride(), column: 1 },
+            ..GemmShape::row_major(1, 1, x.rows())
+        };
+        let program = self.program(&shape, T::ONE, T::ZERO)?;
+        let at = Operands { a: x.as_ptr(), b: y.as_ptr(), c: std::ptr::from_mut::<T>(result) };
+        self.cache
+            // SAFETY: as for a product: x as one row, y as one column.
+            .with(program.key(), |kernel| unsafe { program.run(kernel, at, &[T::ONE, T::ZERO]) })
+            .map_err(Failure::Broken)
+    }
+
+    fn program<T: Element>(&self, shape: &GemmShape, alpha: T, beta: T) -> Result<Program, Failure> {
+        let program = shape.is_within_limits().then(|| Program::new(shape, self.isa, alpha, beta)).flatten();
+        program.ok_or_else(|| {
+            Failure::Broken(
+                "a size or a stride is larger than kernels are generated for: use the backend for large matrices"
+                    .to_owned(),
+            )
+        })
+    }
+}
+
+impl Backend for Jit {
+    fn id(&self) -> BackendId {
+        BackendId::Jit
+    }
+
+    fn supports(&self, spec: &Spec) -> bool {
+        let operation = matches!(spec.op, Op::Gemm | Op::Gemv | Op::BatchedGemm | Op::Dot);
+        operation
+            && spec.element != ElementType::I8
+            && GemmShape::row_major(spec.m, spec.n, spec.k).is_within_limits()
+    }
+
+    fn run(&self, job: &mut Job<'_>) -> Result<(), Failure> {
+        match job {
+            Job::F32(task) => self.task(task),
+            Job::F64(task) => self.task(task),
+            Job::I8(_) => {
+                Err(Failure::Broken("kernels are not generated for 8-bit integers: use another backend".to_owned()))
+            }
+        }
+    }
+}
+
+/// C ← β·C, where β = 0 reads nothing.
+fn scale<T: Element>(c: &mut MatrixMut<'_, T>, beta: T) {
+    if beta == T::ONE {
+        return;
+    }
+    for i in 0..c.rows() {
+        for j in 0..c.columns() {
+            let value = if beta == T::ZERO { T::ZERO } else { beta * c.at(i, j) };
+            c.set(i, j, value);
+        }
+    }
+}
