@@ -8,6 +8,11 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use nautilus_testkit::PostgresServer;
 
+use crate::arm;
+
+/// Links programs for aarch64 Linux.
+pub(crate) const ARM_LINKER: &str = "aarch64-linux-gnu-gcc";
+
 /// Programs that could not be found and not be installed.
 #[derive(Debug)]
 pub(crate) struct Missing(String);
@@ -35,12 +40,17 @@ enum Program {
     Alertmanager,
     Chromium,
     Node,
+    ArmLinker,
+    ArmEmulator,
 }
 
 impl Program {
     /// Without these the tests cannot run; the rest is skipped, loudly, where it is absent.
     const NEEDED: [Self; 3] = [Self::Redis, Self::Postgres, Self::Prometheus];
     const WANTED: [Self; 3] = [Self::Alertmanager, Self::Chromium, Self::Node];
+
+    /// What the hardware crate's emulated tests want.
+    const EMULATION: [Self; 2] = [Self::ArmLinker, Self::ArmEmulator];
 
     fn is_installed(self) -> bool {
         let found = |program: &str| find(program).is_some();
@@ -52,6 +62,8 @@ impl Program {
             Self::Chromium => found("chromium") || std::env::var_os("CHROMIUM").is_some(),
             // Whichever version is there is somebody's choice and stays.
             Self::Node => found("node") && found("npm"),
+            Self::ArmLinker => has_arm_linker(),
+            Self::ArmEmulator => emulator().is_some(),
         }
     }
 
@@ -63,6 +75,8 @@ impl Program {
             Self::Alertmanager => "Alertmanager's amtool",
             Self::Chromium => "Chromium",
             Self::Node => "Node",
+            Self::ArmLinker => "the GNU compiler for aarch64",
+            Self::ArmEmulator => "QEMU for aarch64 programs",
         }
     }
 
@@ -75,10 +89,17 @@ impl Program {
             (Self::Alertmanager, Manager::Apt) => &["prometheus-alertmanager"],
             (Self::Chromium, Manager::Apt) => &["chromium"],
             (Self::Node, Manager::Apt) => &["nodejs", "npm"],
+            (Self::ArmLinker, Manager::Apt) => {
+                &["gcc-aarch64-linux-gnu", "binutils-aarch64-linux-gnu", "libc6-dev-arm64-cross"]
+            }
+            (Self::ArmEmulator, Manager::Apt) => &["qemu-user"],
             (Self::Redis, Manager::Homebrew) => &["redis"],
             (Self::Postgres, Manager::Homebrew) => &["postgresql@17"],
             (Self::Node, Manager::Homebrew) => &["node"],
-            (Self::Alertmanager | Self::Chromium, Manager::Homebrew) => &[],
+            (
+                Self::Alertmanager | Self::Chromium | Self::ArmLinker | Self::ArmEmulator,
+                Manager::Homebrew,
+            ) => &[],
         }
     }
 }
@@ -106,7 +127,18 @@ pub(crate) fn programs() -> Result<()> {
             .into());
         }
     }
-    let wanted = missing(&Program::WANTED);
+    want(&Program::WANTED);
+    Ok(())
+}
+
+/// Installs what the emulated tests of the hardware crate want, as far as that goes.
+pub(crate) fn emulation() {
+    want(&Program::EMULATION);
+}
+
+/// Installs what is missing of `programs`, as far as that goes.
+fn want(programs: &[Program]) {
+    let wanted = missing(programs);
     if let Some(manager) = manager().filter(|_| !wanted.is_empty()) {
         let names = names(&wanted);
         eprintln!("{names}: not installed yet; some tests want them, so they are installed now");
@@ -114,7 +146,6 @@ pub(crate) fn programs() -> Result<()> {
             eprintln!("!!! {error:#}; tests that want {names} are skipped");
         }
     }
-    Ok(())
 }
 
 fn install(manager: Manager, programs: &[Program]) -> Result<()> {
@@ -184,6 +215,17 @@ fn commands(manager: Manager, programs: &[Program], root: bool) -> Vec<Vec<Strin
 pub(crate) fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// Whether programs for aarch64 Linux can be linked.
+pub(crate) fn has_arm_linker() -> bool {
+    find(ARM_LINKER).is_some() && Path::new(arm::SYSROOT).join("lib/libc.so.6").exists()
+}
+
+/// QEMU's emulator of aarch64 programs: the one that `QEMU_AARCH64` names, or the first on the PATH.
+pub(crate) fn emulator() -> Option<PathBuf> {
+    let named = std::env::var_os("QEMU_AARCH64").map(PathBuf::from);
+    named.filter(|file| file.is_file()).or_else(|| find("qemu-aarch64"))
 }
 
 /// The first program of this name on the PATH.

@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask help`. Decides what a task is called and what it exits with; the work is in
 //! the module of its name.
 
+mod arm;
 mod compose;
 mod fuzz;
 mod install;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 Tasks:
   cargo xtask test [arguments of cargo test]   run every test; installs the servers they start where needed
+                                               (with none, or with -p nautilus-hardware, also the aarch64 kernels under QEMU)
   cargo xtask fuzz [target] [--seconds N]      fuzz the decoders (all of them for 60 seconds each by default)
   cargo xtask compose-test [--debug|--from-source]   bring docker-compose.yml up, replay through it, take it down
   cargo xtask help                             this text

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: runs every test of the workspace with a PostgreSQL server of its own. Tests start their
-//! redis servers themselves. Nothing that this did not start is stopped or touched.
+//! redis servers themselves. After them come the hardware crate's tests under emulation. Nothing that this did not start
+//! is stopped or touched.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -11,13 +12,14 @@ use anyhow::{Context, Result};
 use nautilus_testkit::PostgresServer;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{cargo, code_of, install, root};
+use crate::{arm, cargo, code_of, install, root};
 
 /// Runs the tests and returns their exit code.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
     install::programs()?;
+    let emulated = arm::plan(arguments);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         // From here on a signal ends the tests and not this process, so that the server is stopped on drop.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -26,29 +28,40 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         // Tests that a signal ends leave their temporary files behind: all of them lie in here.
         let folder = tempfile::Builder::new().prefix("nautilus-test-").tempdir()?;
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
-        let mut tests = start(arguments, postgres.url(), folder.path())?;
-        tokio::select! {
-            code = finished(&mut tests) => code,
-            // The terminal sends it to the tests as well.
-            _ = interrupt.recv() => finished(&mut tests).await.map(|_| 130),
-            _ = terminate.recv() => {
-                tests.kill()?;
-                finished(&mut tests).await.map(|_| 143)
+        let first = command(arguments, postgres.url(), folder.path());
+        for mut command in std::iter::once(first).chain(emulated.commands) {
+            let mut tests = command.spawn().context("cargo does not run")?;
+            let code = tokio::select! {
+                code = finished(&mut tests) => code?,
+                // The terminal sends it to the tests as well.
+                _ = interrupt.recv() => finished(&mut tests).await.map(|_| 130)?,
+                _ = terminate.recv() => {
+                    tests.kill()?;
+                    finished(&mut tests).await.map(|_| 143)?
+                }
+            };
+            if code != 0 {
+                return Ok(code);
             }
         }
-    })
+        anyhow::Ok(0)
+    });
+    if let Some(untested) = emulated.untested {
+        eprintln!("!!! NOT TESTED: {untested}");
+    }
+    code
 }
 
-fn start(arguments: &[String], postgres_url: &str, temporary: &Path) -> Result<Child> {
-    Command::new(cargo())
+fn command(arguments: &[String], postgres_url: &str, temporary: &Path) -> Command {
+    let mut command = Command::new(cargo());
+    command
         .current_dir(root())
         .args(["test", "--locked"])
         .args(selection(arguments))
         .args(arguments)
         .env(PostgresServer::URL_VARIABLE, postgres_url)
-        .env("TMPDIR", temporary)
-        .spawn()
-        .context("cargo does not run")
+        .env("TMPDIR", temporary);
+    command
 }
 
 async fn finished(tests: &mut Child) -> Result<u8> {

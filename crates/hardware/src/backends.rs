@@ -1,5 +1,7 @@
 //! The backends of this build, and why some of them cannot run on this machine.
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 #[cfg(target_arch = "x86_64")]
 mod blocked;
 mod jit;
@@ -10,6 +12,8 @@ mod x86;
 
 use std::sync::Arc;
 
+#[cfg(target_arch = "aarch64")]
+pub use arm::{Neon, Sme};
 pub use jit::Jit;
 pub use large::Large;
 pub use portable::Portable;
@@ -27,28 +31,46 @@ pub struct Listing {
     pub backend: Result<Arc<dyn Backend>, String>,
 }
 
-impl Listing {
-    fn of<B: Backend + 'static>(id: BackendId, opened: Result<B, String>) -> Self {
-        Self { id, backend: opened.map(|backend| Arc::new(backend) as Arc<dyn Backend>) }
-    }
-}
-
 /// Every backend, in the order of [`BackendId::ALL`].
 #[must_use]
 pub fn listings() -> Vec<Listing> {
-    vec![
-        Listing::of(BackendId::Portable, Ok(Portable)),
-        #[cfg(target_arch = "x86_64")]
-        Listing::of(BackendId::Avx2, Avx2::open()),
-        #[cfg(target_arch = "x86_64")]
-        Listing::of(BackendId::Avx512, Avx512::open()),
-        Listing::of(BackendId::Jit, Jit::open()),
-        Listing::of(BackendId::Large, Ok(Large)),
-    ]
+    BackendId::ALL.into_iter().map(|id| Listing { id, backend: open(id) }).collect()
 }
 
 /// Those that can run here.
 #[must_use]
 pub fn available() -> Vec<Arc<dyn Backend>> {
     listings().into_iter().filter_map(|listing| listing.backend.ok()).collect()
+}
+
+fn open(id: BackendId) -> Result<Arc<dyn Backend>, String> {
+    fn ready<B: Backend + 'static>(backend: B) -> Result<Arc<dyn Backend>, String> {
+        Ok(Arc::new(backend))
+    }
+    match id {
+        BackendId::Portable => ready(Portable),
+        BackendId::Jit => Jit::open().and_then(ready),
+        BackendId::Large => ready(Large),
+        #[cfg(target_arch = "x86_64")]
+        BackendId::Avx2 => Avx2::open().and_then(ready),
+        #[cfg(target_arch = "x86_64")]
+        BackendId::Avx512 => Avx512::open().and_then(ready),
+        #[cfg(not(target_arch = "x86_64"))]
+        BackendId::Avx2 | BackendId::Avx512 | BackendId::Vnni | BackendId::Amx => {
+            Err(needs("an x86-64 processor"))
+        }
+        #[cfg(target_arch = "aarch64")]
+        BackendId::Neon => ready(Neon),
+        #[cfg(target_arch = "aarch64")]
+        BackendId::Sme => Sme::open().and_then(ready),
+        #[cfg(not(target_arch = "aarch64"))]
+        BackendId::Neon | BackendId::Sme => Err(needs("an aarch64 processor")),
+        _ => Err("x".into()),
+    }
+}
+
+/// The reason where a program for another kind of machine would have the backend.
+#[allow(dead_code, reason = "a build that has every backend gives no reasons")]
+fn needs(what: &str) -> String {
+    format!("needs {what}, and this program is for {} {}", std::env::consts::OS, std::env::consts::ARCH)
 }

@@ -9,6 +9,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(any(target_arch = "aarch64", test))]
+pub(crate) mod a64;
 mod cache;
 mod key;
 mod memory;
@@ -108,6 +110,8 @@ fn generate(key: &KernelKey) -> Result<Generated, String> {
     match key.isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx2 => Ok(x86::generate(key)),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon | Isa::Sme => a64::generate(key, a64::streaming()),
         #[allow(unreachable_patterns)]
         other => Err(format!("this build has no generator for {}: use another backend", other.as_str())),
     }
@@ -122,6 +126,9 @@ pub fn detect() -> Result<Isa, String> {
     if let Some(isa) = x86::detect() {
         return Ok(isa);
     }
+    #[cfg(target_arch = "aarch64")]
+    return Ok(if a64::streaming().is_some() { Isa::Sme } else { Isa::Neon });
+    #[cfg(not(target_arch = "aarch64"))]
     Err("this processor has none of the instruction sets that kernels are generated for: AVX-512 or AVX2 with FMA"
         .to_owned())
 }
@@ -132,6 +139,10 @@ pub fn runs(isa: Isa) -> bool {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx2 => x86::runs(isa),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => true,
+        #[cfg(target_arch = "aarch64")]
+        Isa::Sme => a64::streaming().is_some(),
         #[allow(unreachable_patterns)]
         _ => false,
     }
