@@ -1,5 +1,7 @@
 //! The backends of this build, and why some of them cannot run on this machine.
 
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod portable;
 
 use std::sync::Arc;
@@ -26,7 +28,18 @@ impl Listing {
 /// Every backend, in the order of [`BackendId::ALL`].
 #[must_use]
 pub fn listings() -> Vec<Listing> {
-    vec![Listing::of(BackendId::Portable, Ok(Portable))]
+    vec![Listing::of(BackendId::Portable, Ok(Portable)), gpu_listing()]
+}
+
+#[cfg(feature = "gpu")]
+fn gpu_listing() -> Listing {
+    Listing::of(BackendId::Gpu, gpu::Gpu::shared())
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpu_listing() -> Listing {
+    let reason = "this build has no GPU support: build with --features gpu".to_owned();
+    Listing { id: BackendId::Gpu, backend: Err(reason) }
 }
 
 /// Those that can run here.
