@@ -10,6 +10,7 @@
 mod backend;
 pub mod backends;
 mod element;
+pub mod frames;
 pub mod jit;
 mod job;
 pub mod pinning;

@@ -3,9 +3,10 @@
 //! Where processor and GPU share their memory the bytes are written where the shader reads them; elsewhere the driver
 //! copies them through staging memory. A buffer whose dispatch failed is never used again.
 
+use std::cell::OnceCell;
 use std::sync::mpsc::{self, Receiver};
 
-use super::device::{Device, Fault, Transfer};
+use super::device::{Device, PATIENCE, Fault, Transfer};
 
 /// Idle buffers kept at most, and their bytes.
 const IDLE_MAX: usize = 32;
@@ -62,9 +63,6 @@ impl Pool {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// A buffer in use: of at least the bytes that were asked for, with content that no shader may rely on.
@@ -80,7 +78,33 @@ pub(crate) struct Lease {
 pub(crate) struct Pending {
     lease: Lease,
     submission: wgpu::SubmissionIndex,
-    mapped: Receiver<Result<(), wgpu::BufferAsyncError>>,
+    mapped: Receiver<Answer>,
+    answer: OnceCell<Answer>,
+}
+
+/// What the driver says once a mapping is there, or will never be.
+type Answer = Result<(), wgpu::BufferAsyncError>;
+
+fn answer() -> (Receiver<Answer>, impl FnOnce(Answer) + Send + 'static) {
+    let (sender, mapped) = mpsc::sync_channel(1);
+    // The receiver is gone only when nobody waits any more.
+    (mapped, move |answer| drop(sender.send(answer)))
+}
+
+impl Pending {
+    /// Whether the result is there, or will never be.
+    pub(crate) fn is_ready(&self) -> bool {
+        if let Ok(answer) = self.mapped.try_recv() {
+            let _ = self.answer.set(answer);
+        }
+        self.answer.get().is_some()
+    }
+
+    /// The driver may be answering on another thread's call of it, so its answer can come a moment later.
+    fn wait(&self) -> Option<Answer> {
+        let answer = || self.mapped.recv_timeout(PATIENCE).ok();
+        self.answer.get().cloned().or_else(answer)
+    }
 }
 
 impl Device {
@@ -152,11 +176,11 @@ impl Device {
     }
 
     fn map(&self, lease: &Lease, mode: wgpu::MapMode) -> Result<(), Fault> {
-        let (sender, mapped) = mpsc::sync_channel(1);
-        // The receiver is gone only when nobody waits any more.
-        lease.buffer.map_async(mode, ..lease.bytes, move |result| drop(sender.send(result)));
+        let (mapped, write) = answer();
+        lease.buffer.map_async(mode, ..lease.bytes, write);
+        // No work uses a buffer from the pool any more, so the answer is on its way.
         self.look()?;
-        match mapped.recv_timeout(super::device::PATIENCE) {
+        match mapped.recv_timeout(PATIENCE) {
             Ok(Ok(())) => Ok(()),
             _ => Err(Fault::Refused("a buffer is not mapped".to_owned())),
         }
@@ -174,16 +198,16 @@ impl Device {
             }
         };
         let submission = self.queue.submit([encoder.finish()]);
-        let (sender, mapped) = mpsc::sync_channel(1);
-        lease.buffer.map_async(wgpu::MapMode::Read, ..lease.bytes, move |result| drop(sender.send(result)));
-        Ok(Pending { lease, submission, mapped })
+        let (mapped, write) = answer();
+        lease.buffer.map_async(wgpu::MapMode::Read, ..lease.bytes, write);
+        Ok(Pending { lease, submission, mapped, answer: OnceCell::new() })
     }
 
-    /// Whether the result of `pending` is there.
+    /// Waits for the result of `pending`.
     pub(crate) fn wait_for(&self, pending: &Pending) -> Result<(), Fault> {
         self.wait(pending.submission.clone())?;
-        match pending.mapped.recv_timeout(super::device::PATIENCE) {
-            Ok(Ok(())) => Ok(()),
+        match pending.wait() {
+            Some(Ok(())) => Ok(()),
             _ if self.is_gone() => Err(Fault::Gone),
             _ => Err(Fault::Refused("the result is not mapped".to_owned())),
         }
