@@ -111,8 +111,21 @@ impl Refusal {
                 OrderQuantity, OrderSide, TradePrice, TradeQuantity, Truncated, UnknownKind, UnknownVersion,
             };
             [
-                UnknownKind, UnknownVersion, Truncated, Enumeration, Flag, TradeQuantity, TradePrice, BidQuantity,
-                AskQuantity, OrderSide, OrderQuantity, OrderPrice, LevelQuantity, LevelSide, GapRange,
+                UnknownKind,
+                UnknownVersion,
+                Truncated,
+                Enumeration,
+                Flag,
+                TradeQuantity,
+                TradePrice,
+                BidQuantity,
+                AskQuantity,
+                OrderSide,
+                OrderQuantity,
+                OrderPrice,
+                LevelQuantity,
+                LevelSide,
+                GapRange,
             ]
         };
         let index = usize::try_from(code).ok()?.checked_sub(1)?;
@@ -139,7 +152,9 @@ pub enum BatchError {
     #[error("{0} bytes are no batch: give 1 to {FRAMES_MAX} frames of {FRAME_LEN} bytes")]
     Length(usize),
     /// Buckets in progress that do not belong to the plan.
-    #[error("the buckets in progress do not fit the plan: there is one for each lane, less full than its bucket")]
+    #[error(
+        "the buckets in progress do not fit the plan: there is one for each lane, less full than its bucket"
+    )]
     Progress,
 }
 

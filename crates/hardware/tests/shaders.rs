@@ -8,8 +8,13 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 const PRODUCT: &str = include_str!("../src/backends/gpu/product.wgsl");
 const BATCH: &str = include_str!("../src/frames/batch.wgsl");
 
-fn validated(name: &str, source: &str, capabilities: Capabilities) -> (naga::Module, naga::valid::ModuleInfo) {
-    let module = wgsl::parse_str(source).unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source)));
+fn validated(
+    name: &str,
+    source: &str,
+    capabilities: Capabilities,
+) -> (naga::Module, naga::valid::ModuleInfo) {
+    let module =
+        wgsl::parse_str(source).unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source)));
     let valid = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
     let info = valid.unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source)));
     (module, info)
@@ -23,8 +28,8 @@ fn metal(module: &naga::Module, info: &naga::valid::ModuleInfo) -> String {
         zero_initialize_workgroup_memory: true,
         ..msl::Options::default()
     };
-    let (text, translation) =
-        msl::write_string(module, info, &options, &msl::PipelineOptions::default()).expect("Metal's language");
+    let (text, translation) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+        .expect("Metal's language");
     let names: Vec<String> = translation.entry_point_names.into_iter().map(|name| name.unwrap()).collect();
     for name in &names {
         assert!(text.contains(&format!("kernel void {name}(")), "{name} is not in Metal's text");

@@ -171,7 +171,8 @@ impl<'a, T: Real> Packed<'a, T> {
 
     /// Uploads them; with `finite`, elements that are not are refused.
     fn upload(&self, device: &Device, what: &'static str, finite: bool) -> Result<Lease, Fault> {
-        let (lines, length) = if self.by_rows { (self.rows, self.columns) } else { (self.columns, self.rows) };
+        let (lines, length) =
+            if self.by_rows { (self.rows, self.columns) } else { (self.columns, self.rows) };
         let bytes = self.matrices.len() * lines * length * size_of::<T>();
         let mut all_finite = true;
         let lease = device.input(what, bytes, |write| {
@@ -270,8 +271,7 @@ impl Opened {
             return Ok(());
         }
         let (a, b) = (Packed::new(a), Packed::new(b));
-        let (pending, inputs) =
-            self.device.guarded(|| self.start(pipelines, (m, n, k, count), &a, &b))?;
+        let (pending, inputs) = self.device.guarded(|| self.start(pipelines, (m, n, k, count), &a, &b))?;
         self.device.guarded(|| self.device.wait_for(&pending))?;
         self.device.give_back(inputs);
         self.device.read(pending, |bytes| {
@@ -304,7 +304,8 @@ impl Opened {
         let shape = device.uniform(&words)?;
         let mut encoder = device.encoder();
         let buffers = [&shape.buffer, &left.buffer, &right.buffer, &output.buffer];
-        let workgroups = [n.div_ceil(TILE), m.div_ceil(TILE), count].map(|w| u32::try_from(w).unwrap_or(u32::MAX));
+        let workgroups =
+            [n.div_ceil(TILE), m.div_ceil(TILE), count].map(|w| u32::try_from(w).unwrap_or(u32::MAX));
         pipelines.record(device, &mut encoder, &buffers, [workgroups]);
         Ok((device.submit(encoder, output)?, [shape, left, right]))
     }
@@ -313,17 +314,24 @@ impl Opened {
     fn follows_ieee(&self) -> Result<bool, Fault> {
         fn check<T: Real>(opened: &Opened, pipelines: &Pipelines<1>, largest: f64) -> Result<bool, Fault> {
             let of = |values: [f64; 8]| values.map(T::from_f64);
-            let a = of([f64::NAN, 1.0, f64::INFINITY, 1.0, f64::INFINITY, f64::NEG_INFINITY, largest, largest]);
+            let a =
+                of([f64::NAN, 1.0, f64::INFINITY, 1.0, f64::INFINITY, f64::NEG_INFINITY, largest, largest]);
             let b = of([0.0, 2.0, 1.0, -1.0, 1.0, 3.0, 1.0, 1.0]);
             let (left, right) = (view(&a, 4, 2), view(&b, 2, 4));
             let mut same = true;
-            opened.scaled_product(pipelines, (4, 4, 2, 1), T::ONE, (vec![left], vec![right]), |_, i, j, sum| {
-                let expected = (0..2).fold(T::ZERO, |sum, p| left.at(i, p).mul_add(right.at(p, j), sum));
-                // Only a NaN differs from itself.
-                #[allow(clippy::eq_op)]
-                let (sum_is_nan, expected_is_nan) = (sum != sum, expected != expected);
-                same &= sum == expected || (sum_is_nan && expected_is_nan);
-            })?;
+            opened.scaled_product(
+                pipelines,
+                (4, 4, 2, 1),
+                T::ONE,
+                (vec![left], vec![right]),
+                |_, i, j, sum| {
+                    let expected = (0..2).fold(T::ZERO, |sum, p| left.at(i, p).mul_add(right.at(p, j), sum));
+                    // Only a NaN differs from itself.
+                    #[allow(clippy::eq_op)]
+                    let (sum_is_nan, expected_is_nan) = (sum != sum, expected != expected);
+                    same &= sum == expected || (sum_is_nan && expected_is_nan);
+                },
+            )?;
             Ok(same)
         }
         let single = check::<f32>(self, &self.f32, f64::from(f32::MAX))?;

@@ -71,9 +71,11 @@ impl Line {
         self.start + self.frame * frames as f64
     }
 
-    /// Moves the line an eighth of the way to a measurement, by the same factor at every size.
+    /// Moves the line an eighth of the way to a measurement, by the same factor at every size. One pause of the whole
+    /// machine does not count for more than 64 times what was expected.
     fn correct(&mut self, frames: usize, took_ns: f64) {
-        let factor = 1.0 + (took_ns / self.of(frames).max(1.0) - 1.0).clamp(-0.875, 7.0) / 8.0;
+        let ratio = (took_ns / self.of(frames).max(1.0)).min(64.0);
+        let factor = 1.0 + (ratio - 1.0) / 8.0;
         self.start *= factor;
         self.frame *= factor;
     }
@@ -115,9 +117,8 @@ impl Costs {
             }
             Some((frames, best))
         };
-        let mut line = |run: &mut dyn FnMut(&[u8]) -> bool| {
-            Some(Line::through(fastest(few, run)?, fastest(many, run)?))
-        };
+        let mut line =
+            |run: &mut dyn FnMut(&[u8]) -> bool| Some(Line::through(fastest(few, run)?, fastest(many, run)?));
         let cpu = line(&mut |frames| process(plan, &begin, frames).is_ok()).ok_or(BatchError::Progress)?;
         let gpu = accelerator.and_then(|gpu| {
             line(&mut |frames| {
@@ -184,6 +185,8 @@ pub struct Batcher<'a> {
     costs: Costs,
     clock: Box<dyn FnMut() -> u64 + Send + 'a>,
     accelerator: Option<Box<dyn Accelerator + 'a>>,
+    /// Batches that may be in flight or wait to be taken.
+    places: usize,
     collecting: Vec<u8>,
     /// When the first frame of the batch came.
     opened: Option<u64>,
@@ -226,6 +229,7 @@ impl<'a> Batcher<'a> {
             limits,
             clock: Box::new(clock),
             costs: Costs { gpu: costs.gpu.filter(|_| accelerator.is_some()), ..costs },
+            places: accelerator.as_ref().map_or(1, |accelerator| accelerator.capacity().max(1)),
             accelerator,
             collecting: Vec::with_capacity(limits.frames * FRAME_LEN),
             opened: None,
@@ -297,16 +301,11 @@ impl<'a> Batcher<'a> {
         self.counts
     }
 
-    /// Batches that may be in flight or wait to be taken.
-    fn places(&self) -> usize {
-        self.accelerator.as_ref().map_or(1, |accelerator| accelerator.capacity().max(1))
-    }
-
     fn close(&mut self) -> Result<(), Full> {
         if self.collecting.is_empty() {
             return Ok(());
         }
-        if self.in_flight.len() + self.done.len() >= self.places() {
+        if self.in_flight.len() + self.done.len() >= self.places {
             return Err(Full);
         }
         let room = Vec::with_capacity(self.limits.frames * FRAME_LEN);

@@ -91,7 +91,8 @@ impl GpuFrames {
             device.guarded(|| {
                 let bytes = size_of_val(words.as_slice()).max(size_of::<[u32; 4]>());
                 let lanes = device.input("the lanes", bytes, |write| write(0, words.as_bytes()))?;
-                let progress = device.lease(Role::Scratch, "the buckets in progress", progress_bytes(&plan))?;
+                let progress =
+                    device.lease(Role::Scratch, "the buckets in progress", progress_bytes(&plan))?;
                 Ok((pipelines, lanes, progress))
             })
         };
@@ -152,8 +153,7 @@ impl GpuFrames {
             &output.buffer,
         ];
         let line = |workgroups| [word(workgroups), 1, 1];
-        let workgroups =
-            [line(tiles), line(groups), line(1), line(tiles), line(self.plan.lanes().len())];
+        let workgroups = [line(tiles), line(groups), line(1), line(tiles), line(self.plan.lanes().len())];
         self.pipelines.record(device, &mut encoder, &buffers, workgroups);
         let pending = device.submit(encoder, output)?;
         Ok(InFlight { frames: count, pending, leases: [params, words, counts, group_of, sums] })
@@ -167,7 +167,8 @@ impl GpuFrames {
     }
 
     fn outcome(&self, frames: usize, bytes: &[u8]) -> Outcome {
-        let words: Vec<u32> = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let words: Vec<u32> =
+            bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let layout = Layout::of(frames, &self.plan);
         let lane_words = LANE_WORDS + BUCKET_WORDS * self.plan.buckets_max();
         Outcome {

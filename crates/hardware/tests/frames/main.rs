@@ -17,7 +17,8 @@ const RECIPE: Recipe = Recipe { seed: 7, frames: 20_000, instruments: 23, extrem
 
 #[test]
 fn every_refusal_of_the_decoder_has_a_number_and_occurs() {
-    let outcome = process(&RECIPE.plan(5_000, 64), &RECIPE.plan(5_000, 64).beginning(), &RECIPE.batch()).unwrap();
+    let outcome =
+        process(&RECIPE.plan(5_000, 64), &RECIPE.plan(5_000, 64).beginning(), &RECIPE.batch()).unwrap();
     let seen: BTreeSet<u8> = outcome.refusals.iter().flatten().map(|refusal| *refusal as u8).collect();
     assert_eq!(seen, (1..=15).collect(), "of 15 refusals these occur, and 255 means one without a number");
 }
@@ -41,7 +42,9 @@ fn the_order_is_by_lane_and_within_a_lane_that_of_the_batch() {
         [5, 10, 15, 20].iter().flat_map(|id| expected[&Some(*id)].iter().copied()).collect();
     unlisted.sort_unstable();
     // Corrupt frames may name instruments that no recipe has.
-    assert!(outcome.unlisted().is_sorted() && unlisted.iter().all(|place| outcome.unlisted().contains(place)));
+    assert!(
+        outcome.unlisted().is_sorted() && unlisted.iter().all(|place| outcome.unlisted().contains(place))
+    );
 }
 
 fn trade(quantity: i64, aggressor: u8) -> [u8; FRAME_LEN] {

@@ -39,7 +39,8 @@ pub(crate) struct Recipe {
 
 impl Recipe {
     pub(crate) fn plan(&self, bucket_volume: u64, buckets_max: usize) -> Plan {
-        let lane = |id: u32| Lane { instrument: InstrumentId(id), bucket_volume: bucket_volume + u64::from(id % 3) };
+        let lane =
+            |id: u32| Lane { instrument: InstrumentId(id), bucket_volume: bucket_volume + u64::from(id % 3) };
         let lanes = (1..=self.instruments).filter(|id| id % 5 != 0).map(lane).collect();
         Plan::new(lanes, buckets_max).expect("a legal plan")
     }

@@ -32,7 +32,8 @@ fn assert_same(gpu: &Gpu, plan: &Plan, progress: &[Progress], frames: &[u8]) -> 
 #[test]
 fn every_refusal_and_extreme_volumes() {
     let Some(gpu) = shared() else { return };
-    for (seed, extremes, bucket_volume) in [(1, 9, 5_000), (2, 3, 1), (3, 5, u64::MAX - 9), (4, 60, 1 << 40)] {
+    for (seed, extremes, bucket_volume) in [(1, 9, 5_000), (2, 3, 1), (3, 5, u64::MAX - 9), (4, 60, 1 << 40)]
+    {
         let recipe = Recipe { seed, frames: 20_000, instruments: 23, extremes, corrupt: 3 };
         let plan = recipe.plan(bucket_volume, 64);
         let outcome = assert_same(&gpu, &plan, &plan.beginning(), &recipe.batch());

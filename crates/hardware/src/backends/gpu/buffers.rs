@@ -6,7 +6,7 @@
 use std::cell::OnceCell;
 use std::sync::mpsc::{self, Receiver};
 
-use super::device::{Device, PATIENCE, Fault, Transfer};
+use super::device::{Device, Fault, PATIENCE, Transfer};
 
 /// Idle buffers kept at most, and their bytes.
 const IDLE_MAX: usize = 32;
@@ -62,7 +62,6 @@ impl Pool {
             self.0.remove(0);
         }
     }
-
 }
 
 /// A buffer in use: of at least the bytes that were asked for, with content that no shader may rely on.

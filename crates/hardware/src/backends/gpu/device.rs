@@ -128,7 +128,9 @@ pub(crate) enum Fault {
     Silent,
     #[error("the GPU refused the work: {0}")]
     Refused(String),
-    #[error("{what} takes {bytes} bytes, more than the {limit} that the GPU binds at once: use smaller pieces")]
+    #[error(
+        "{what} takes {bytes} bytes, more than the {limit} that the GPU binds at once: use smaller pieces"
+    )]
     TooLarge { what: &'static str, bytes: u64, limit: u64 },
 }
 
@@ -170,7 +172,9 @@ impl Device {
             flag.store(true, Ordering::Release);
             tracing::warn!(?reason, message, "the GPU is gone");
         });
-        device.on_uncaptured_error(Arc::new(|error| tracing::error!(%error, "a GPU error outside of any work")));
+        device.on_uncaptured_error(Arc::new(
+            |error| tracing::error!(%error, "a GPU error outside of any work"),
+        ));
         Ok(Self { device, queue, adapter: about, gone, pool: Mutex::default() })
     }
 
@@ -199,7 +203,8 @@ impl Device {
         if self.is_gone() {
             return Err(Fault::Gone);
         }
-        let filters = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal];
+        let filters =
+            [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal];
         let [validation, memory, internal] = filters.map(|filter| self.device.push_error_scope(filter));
         let result = work();
         let caught = [internal, memory, validation].map(|scope| pollster::block_on(scope.pop()));
@@ -249,8 +254,7 @@ impl Device {
         self.guarded(|| {
             let device = &self.device;
             let source = wgpu::ShaderSource::Wgsl(source.into());
-            let module =
-                device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
+            let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
             let entries: Vec<_> = (0..).zip(bindings).map(|(at, binding)| binding.entry(at)).collect();
             let group = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
                 label: None,
