@@ -8,6 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use nautilus_testkit::PostgresServer;
 
+use crate::gpu;
+
 /// Programs that could not be found and not be installed.
 #[derive(Debug)]
 pub(crate) struct Missing(String);
@@ -35,12 +37,13 @@ enum Program {
     Alertmanager,
     Chromium,
     Node,
+    Vulkan,
 }
 
 impl Program {
     /// Without these the tests cannot run; the rest is skipped, loudly, where it is absent.
     const NEEDED: [Self; 3] = [Self::Redis, Self::Postgres, Self::Prometheus];
-    const WANTED: [Self; 3] = [Self::Alertmanager, Self::Chromium, Self::Node];
+    const WANTED: [Self; 4] = [Self::Alertmanager, Self::Chromium, Self::Node, Self::Vulkan];
 
     fn is_installed(self) -> bool {
         let found = |program: &str| find(program).is_some();
@@ -52,6 +55,7 @@ impl Program {
             Self::Chromium => found("chromium") || std::env::var_os("CHROMIUM").is_some(),
             // Whichever version is there is somebody's choice and stays.
             Self::Node => found("node") && found("npm"),
+            Self::Vulkan => gpu::has_driver(),
         }
     }
 
@@ -63,6 +67,7 @@ impl Program {
             Self::Alertmanager => "Alertmanager's amtool",
             Self::Chromium => "Chromium",
             Self::Node => "Node",
+            Self::Vulkan => "Mesa's Vulkan drivers",
         }
     }
 
@@ -75,10 +80,12 @@ impl Program {
             (Self::Alertmanager, Manager::Apt) => &["prometheus-alertmanager"],
             (Self::Chromium, Manager::Apt) => &["chromium"],
             (Self::Node, Manager::Apt) => &["nodejs", "npm"],
+            // lavapipe among them; the loader is only a recommendation of theirs.
+            (Self::Vulkan, Manager::Apt) => &["libvulkan1", "mesa-vulkan-drivers"],
             (Self::Redis, Manager::Homebrew) => &["redis"],
             (Self::Postgres, Manager::Homebrew) => &["postgresql@17"],
             (Self::Node, Manager::Homebrew) => &["node"],
-            (Self::Alertmanager | Self::Chromium, Manager::Homebrew) => &[],
+            (Self::Alertmanager | Self::Chromium | Self::Vulkan, Manager::Homebrew) => &[],
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod compose;
 mod fuzz;
+mod gpu;
 mod install;
 mod test;
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use nautilus_testkit::PostgresServer;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{cargo, code_of, install, root};
+use crate::{cargo, code_of, gpu, install, root};
 
 /// Runs the tests and returns their exit code.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -26,29 +26,32 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         // Tests that a signal ends leave their temporary files behind: all of them lie in here.
         let folder = tempfile::Builder::new().prefix("nautilus-test-").tempdir()?;
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
-        let mut tests = start(arguments, postgres.url(), folder.path())?;
-        tokio::select! {
-            code = finished(&mut tests) => code,
-            // The terminal sends it to the tests as well.
-            _ = interrupt.recv() => finished(&mut tests).await.map(|_| 130),
-            _ = terminate.recv() => {
-                tests.kill()?;
-                finished(&mut tests).await.map(|_| 143)
+        // The workspace as it is shipped, then what is tested in a build of its own.
+        let workspace = workspace(arguments);
+        for mut command in [Some(workspace), gpu::tests(arguments)].into_iter().flatten() {
+            command.env(PostgresServer::URL_VARIABLE, postgres.url()).env("TMPDIR", folder.path());
+            let mut tests = command.spawn().context("cargo does not run")?;
+            let code = tokio::select! {
+                code = finished(&mut tests) => code,
+                // The terminal sends it to the tests as well.
+                _ = interrupt.recv() => finished(&mut tests).await.map(|_| 130),
+                _ = terminate.recv() => {
+                    tests.kill()?;
+                    finished(&mut tests).await.map(|_| 143)
+                }
+            }?;
+            if code != 0 {
+                return Ok(code);
             }
         }
+        Ok(0)
     })
 }
 
-fn start(arguments: &[String], postgres_url: &str, temporary: &Path) -> Result<Child> {
-    Command::new(cargo())
-        .current_dir(root())
-        .args(["test", "--locked"])
-        .args(selection(arguments))
-        .args(arguments)
-        .env(PostgresServer::URL_VARIABLE, postgres_url)
-        .env("TMPDIR", temporary)
-        .spawn()
-        .context("cargo does not run")
+fn workspace(arguments: &[String]) -> Command {
+    let mut command = Command::new(cargo());
+    command.current_dir(root()).args(["test", "--locked"]).args(selection(arguments)).args(arguments);
+    command
 }
 
 async fn finished(tests: &mut Child) -> Result<u8> {
@@ -61,7 +64,7 @@ async fn finished(tests: &mut Child) -> Result<u8> {
 }
 
 /// Everything, unless the arguments name packages.
-fn selection(arguments: &[String]) -> Option<&'static str> {
+pub(crate) fn selection(arguments: &[String]) -> Option<&'static str> {
     let mut before_dashes = arguments.iter().take_while(|argument| *argument != "--");
     let names = before_dashes.any(|argument| argument == "-p" || argument.starts_with("--package"));
     (!names).then_some("--workspace")

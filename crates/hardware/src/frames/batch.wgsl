@@ -61,16 +61,11 @@ fn subtract(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     return vec2<u32>(a.x - b.x, a.y - b.y - u32(a.x < b.x));
 }
 
-fn product(a: u32, b: u32) -> vec2<u32> {
-    let a_low = a & 0xffffu;
-    let a_high = a >> 16u;
-    let b_low = b & 0xffffu;
-    let b_high = b >> 16u;
-    let low = a_low * b_low;
-    // At most (2^16 − 1)² + 2^16 − 1, which fits; so does the sum of its lower half and the other product.
-    let middle = a_high * b_low + (low >> 16u);
-    let other = a_low * b_high + (middle & 0xffffu);
-    return vec2<u32>((other << 16u) | (low & 0xffffu), a_high * b_high + (middle >> 16u) + (other >> 16u));
+// `count` has at most 16 bits.
+fn product(a: u32, count: u32) -> vec2<u32> {
+    let low = (a & 0xffffu) * count;
+    let high = (a >> 16u) * count + (low >> 16u);
+    return vec2<u32>((high << 16u) | (low & 0xffffu), high >> 16u);
 }
 
 fn times(a: vec2<u32>, count: u32) -> vec2<u32> {

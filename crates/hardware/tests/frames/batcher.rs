@@ -12,7 +12,8 @@ use nautilus_hardware::frames::{
 
 use crate::random::Recipe;
 
-const RECIPE: Recipe = Recipe { seed: 11, frames: 1_000, instruments: 6, extremes: 0, corrupt: 9 };
+const RECIPE: Recipe =
+    Recipe { seed: 11, frames: 1_000, instruments: 6, largest: 1_000, extremes: 0, corrupt: 9 };
 const CPU: Line = Line { start: 0.0, frame: 10.0 };
 const GPU: Line = Line { start: 1_000.0, frame: 1.0 };
 

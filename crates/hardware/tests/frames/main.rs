@@ -13,7 +13,8 @@ use nautilus_types::InstrumentId;
 use proptest::prelude::*;
 use random::Recipe;
 
-const RECIPE: Recipe = Recipe { seed: 7, frames: 20_000, instruments: 23, extremes: 9, corrupt: 3 };
+const RECIPE: Recipe =
+    Recipe { seed: 7, frames: 20_000, instruments: 23, largest: 1_000, extremes: 9, corrupt: 3 };
 
 #[test]
 fn every_refusal_of_the_decoder_has_a_number_and_occurs() {
@@ -131,7 +132,7 @@ proptest! {
     fn batches_go_on_where_the_one_before_ended(
         seed in any::<u64>(), cut in 1..499_usize, bucket_volume in 1_000..50_000_u64
     ) {
-        let recipe = Recipe { seed, frames: 500, instruments: 4, extremes: 0, corrupt: 0 };
+        let recipe = Recipe { seed, frames: 500, instruments: 4, largest: 1_000, extremes: 0, corrupt: 0 };
         let (plan, frames) = (recipe.plan(bucket_volume, 1024), recipe.batch());
         let whole = process(&plan, &plan.beginning(), &frames).unwrap();
         let first = process(&plan, &plan.beginning(), &frames[..cut * FRAME_LEN]).unwrap();

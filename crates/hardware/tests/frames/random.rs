@@ -31,6 +31,8 @@ pub(crate) struct Recipe {
     pub(crate) frames: usize,
     /// Instruments 1 to this; the plan names those of them that are not divisible by five.
     pub(crate) instruments: u32,
+    /// The largest of the 64-bit fields that are not extreme.
+    pub(crate) largest: u64,
     /// Of 64-bit fields, one in so many is an extreme value. 0 for none.
     pub(crate) extremes: u64,
     /// One frame in so many has a random byte. 0 for none.
@@ -94,6 +96,6 @@ impl Recipe {
         if self.extremes > 0 && random.one_in(self.extremes) {
             return EXTREMES[random.below(8) as usize];
         }
-        1 + random.below(1_000) as i64
+        1 + random.below(self.largest) as i64
     }
 }

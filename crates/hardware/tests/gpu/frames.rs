@@ -34,7 +34,7 @@ fn every_refusal_and_extreme_volumes() {
     let Some(gpu) = shared() else { return };
     for (seed, extremes, bucket_volume) in [(1, 9, 5_000), (2, 3, 1), (3, 5, u64::MAX - 9), (4, 60, 1 << 40)]
     {
-        let recipe = Recipe { seed, frames: 20_000, instruments: 23, extremes, corrupt: 3 };
+        let recipe = Recipe { seed, frames: 20_000, instruments: 23, largest: 1_000, extremes, corrupt: 3 };
         let plan = recipe.plan(bucket_volume, 64);
         let outcome = assert_same(&gpu, &plan, &plan.beginning(), &recipe.batch());
         assert!(outcome.refused().len() > 1_000);
@@ -42,9 +42,29 @@ fn every_refusal_and_extreme_volumes() {
 }
 
 #[test]
+fn volumes_that_take_both_words() {
+    let Some(gpu) = shared() else { return };
+    for (largest, bucket_volume, buckets_max) in [
+        (1 << 40, (1 << 36) - 1, 1024),
+        (1 << 33, 0xffff_ffff, 1024),
+        (1 << 41, 0xffff_ffff_ffff, 64),
+        // Three times as much is just over 64 bits.
+        (1 << 41, 0x5555_5555_ffff_fff0, 2),
+        // Eight times as much is far over.
+        (1 << 41, (1 << 62) + 4_096, 7),
+    ] {
+        let recipe = Recipe { seed: 9, frames: 900, instruments: 3, largest, extremes: 0, corrupt: 0 };
+        let plan = recipe.plan(bucket_volume, buckets_max);
+        let outcome = assert_same(&gpu, &plan, &plan.beginning(), &recipe.batch());
+        assert!(outcome.lanes.iter().any(|lane| lane.buckets.is_some()));
+    }
+}
+
+#[test]
 fn many_lanes_and_more_tiles_than_a_workgroup_is_wide() {
     let Some(gpu) = shared() else { return };
-    let recipe = Recipe { seed: 5, frames: 70_001, instruments: 1_500, extremes: 0, corrupt: 50 };
+    let recipe =
+        Recipe { seed: 5, frames: 70_001, instruments: 1_500, largest: 1_000, extremes: 0, corrupt: 50 };
     let plan = recipe.plan(7_000, 32);
     let outcome = assert_same(&gpu, &plan, &plan.beginning(), &recipe.batch());
     let filled = outcome.lanes.iter().filter(|lane| lane.buckets.as_ref().is_some_and(|b| !b.is_empty()));
@@ -54,7 +74,7 @@ fn many_lanes_and_more_tiles_than_a_workgroup_is_wide() {
 #[test]
 fn batches_in_flight_go_on_where_the_one_before_ends() {
     let Some(gpu) = shared() else { return };
-    let recipe = Recipe { seed: 6, frames: 9_000, instruments: 7, extremes: 0, corrupt: 9 };
+    let recipe = Recipe { seed: 6, frames: 9_000, instruments: 7, largest: 1_000, extremes: 0, corrupt: 9 };
     let (plan, frames) = (recipe.plan(40_000, 64), recipe.batch());
     let mut on_gpu = GpuFrames::new(&gpu, plan.clone()).unwrap();
     let batches: Vec<&[u8]> = frames.chunks(3_000 * FRAME_LEN).collect();
@@ -96,7 +116,7 @@ fn the_recorded_es_session() {
 #[test]
 fn a_gpu_that_disappears_hands_its_batches_to_the_processor() {
     let Some(gpu) = gpu("batches of a GPU that disappears") else { return };
-    let recipe = Recipe { seed: 8, frames: 4_000, instruments: 7, extremes: 0, corrupt: 9 };
+    let recipe = Recipe { seed: 8, frames: 4_000, instruments: 7, largest: 1_000, extremes: 0, corrupt: 9 };
     let (plan, frames) = (recipe.plan(40_000, 64), recipe.batch());
     let line = |start, frame| Line { start, frame };
     let costs = Costs { cpu: line(0.0, 10.0), gpu: Some(line(0.0, 1.0)) };
@@ -131,11 +151,12 @@ proptest! {
     #[test]
     fn random_batches(
         seed in any::<u64>(), frames in 1..1_500_usize, instruments in 1..40_u32,
+        largest in prop::sample::select(vec![1_000, 1 << 20]),
         extremes in prop::sample::select(vec![0, 4, 40]), corrupt in prop::sample::select(vec![0, 2, 20]),
         (bucket_volume, buckets_max) in (1..20_000_u64, 1..70_usize), begun in any::<u64>()
     ) {
         if let Ok(gpu) = Gpu::shared() {
-            let recipe = Recipe { seed, frames, instruments, extremes, corrupt };
+            let recipe = Recipe { seed, frames, instruments, largest, extremes, corrupt };
             let plan = recipe.plan(bucket_volume, buckets_max);
             let begun = |lane: &Lane| {
                 let volume = begun % lane.bucket_volume;
