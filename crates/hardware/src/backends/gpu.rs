@@ -62,7 +62,19 @@ impl Gpu {
     /// # Errors
     /// In one sentence, why there is none.
     pub fn open() -> Result<Self, String> {
-        let device = Device::open(device::software_is_admitted())?;
+        Self::with(Device::open(device::software_is_admitted(), false)?)
+    }
+
+    /// As [`Gpu::open`], with bytes copied through staging memory even where processor and GPU share theirs: what a
+    /// discrete GPU does, for tests and comparisons on machines without one.
+    ///
+    /// # Errors
+    /// In one sentence, why there is none.
+    pub fn open_staged() -> Result<Self, String> {
+        Self::with(Device::open(device::software_is_admitted(), true)?)
+    }
+
+    fn with(device: Device) -> Result<Self, String> {
         let pipelines = |real: &str| {
             let source = format!("alias real = {real};\n{SOURCE}");
             device.pipelines(&source, &BINDINGS, ["product"])

@@ -135,7 +135,7 @@ impl Costs {
         if gpu_is { Processor::Gpu } else { Processor::Cpu }
     }
 
-    /// The smallest batch that is faster on the GPU, if there is one.
+    /// The smallest batch from which on the GPU is faster, if there is one.
     #[must_use]
     pub fn break_even(&self) -> Option<usize> {
         if self.faster(FRAMES_MAX) == Processor::Cpu {

@@ -1,6 +1,7 @@
 //! Batches of frames: the GPU's result is the processor's, bit for bit.
 
 use nautilus_feeds::{FileFeed, Read, Registry};
+use nautilus_hardware::Failure;
 use nautilus_hardware::backends::gpu::Gpu;
 use nautilus_hardware::frames::{
     Accelerator, BatchLimits, Batcher, Costs, FRAME_LEN, GpuFrames, Lane, Line, Outcome, Plan, Processor,
@@ -10,8 +11,8 @@ use nautilus_messages::frame::Frames;
 use nautilus_types::InstrumentId;
 use proptest::prelude::*;
 
-use crate::gpu;
 use crate::random::Recipe;
+use crate::{both_transfers, gpu};
 
 fn shared() -> Option<Gpu> {
     Gpu::shared().ok().or_else(|| gpu("batches of frames"))
@@ -73,10 +74,15 @@ fn many_lanes_and_more_tiles_than_a_workgroup_is_wide() {
 
 #[test]
 fn batches_in_flight_go_on_where_the_one_before_ends() {
-    let Some(gpu) = shared() else { return };
+    for gpu in both_transfers("batches in flight") {
+        check_flight(&gpu);
+    }
+}
+
+fn check_flight(gpu: &Gpu) {
     let recipe = Recipe { seed: 6, frames: 9_000, instruments: 7, largest: 1_000, extremes: 0, corrupt: 9 };
     let (plan, frames) = (recipe.plan(40_000, 64), recipe.batch());
-    let mut on_gpu = GpuFrames::new(&gpu, plan.clone()).unwrap();
+    let mut on_gpu = GpuFrames::new(gpu, plan.clone()).unwrap();
     let batches: Vec<&[u8]> = frames.chunks(3_000 * FRAME_LEN).collect();
     for (index, batch) in batches.iter().enumerate() {
         on_gpu.submit((index == 0).then_some(&*plan.beginning()), batch).unwrap();
@@ -111,6 +117,22 @@ fn the_recorded_es_session() {
     assert_eq!(outcome.lanes[0].buckets.as_ref().map(Vec::len), Some(9_892 / 200));
     assert_eq!(outcome.lanes[0].progress.volume, (9_892 % 200) * 1_000_000_000);
     assert_eq!(outcome.of_lane(0).len(), frames.len() / FRAME_LEN);
+}
+
+#[test]
+fn a_gpu_that_disappears_breaks_what_is_in_flight() {
+    for gpu in both_transfers("batches in flight on a GPU that disappears") {
+        let recipe = Recipe { seed: 3, frames: 600, instruments: 7, largest: 1_000, extremes: 0, corrupt: 9 };
+        let (plan, frames) = (recipe.plan(40_000, 64), recipe.batch());
+        let mut on_gpu = GpuFrames::new(&gpu, plan.clone()).unwrap();
+        on_gpu.submit(Some(&plan.beginning()), &frames).unwrap();
+        on_gpu.submit(None, &frames).unwrap();
+        gpu.destroy();
+        let failure = on_gpu.collect(true).unwrap().unwrap_err();
+        assert!(matches!(&failure, Failure::Broken(why) if why.contains("the GPU is gone")), "{failure}");
+        assert!(on_gpu.collect(true).is_none(), "nothing comes after a fault");
+        assert!(on_gpu.submit(Some(&plan.beginning()), &frames).is_err());
+    }
 }
 
 #[test]

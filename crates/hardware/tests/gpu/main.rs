@@ -13,7 +13,16 @@ use nautilus_hardware::backends::gpu::Gpu;
 
 /// A GPU of the test's own. Where there is none, that is printed past the harness's capture and the test is to end.
 fn gpu(unchecked: &str) -> Option<Gpu> {
-    match Gpu::open() {
+    opened(unchecked, Gpu::open())
+}
+
+/// As [`gpu`], with each way of bytes to it and back.
+fn both_transfers(unchecked: &str) -> Vec<Gpu> {
+    [Gpu::open(), Gpu::open_staged()].into_iter().filter_map(|gpu| opened(unchecked, gpu)).collect()
+}
+
+fn opened(unchecked: &str, gpu: Result<Gpu, String>) -> Option<Gpu> {
+    match gpu {
         Ok(gpu) => Some(gpu),
         Err(reason) => {
             let notice = format!("\n!!! SKIPPED: {unchecked} was not checked on a GPU: {reason}\n");

@@ -6,7 +6,7 @@ use nautilus_hardware::{
     Backend, BackendId, Element, ElementType, Failure, Gemm, Matrix, MatrixMut, Op, Spec, Task, backends,
 };
 
-use crate::gpu;
+use crate::{both_transfers, gpu};
 
 /// One product of m×m matrices of ones, into `c`.
 fn multiply(gpu: &Gpu, m: usize, c: &mut [f32]) -> Result<(), Failure> {
@@ -50,26 +50,30 @@ fn what_does_not_fit_is_said_before_anything_runs() {
 
 #[test]
 fn large_products_and_long_sums_reach_their_last_element() {
-    let Some(gpu) = gpu("products of several tiles") else { return };
-    for m in [1, 63, 64, 65, 300] {
-        let mut c = vec![3.0; m * m];
-        multiply(&gpu, m, &mut c).unwrap();
-        #[allow(clippy::cast_precision_loss)]
-        let expected = 3.0 + 2.0 * m as f32;
-        assert!(c.iter().all(|&value| value == expected), "{m}");
+    for gpu in both_transfers("products of several tiles") {
+        // Twice, so that buffers are used again with what the product before left in them.
+        for m in [1, 63, 64, 65, 300, 65, 2] {
+            let mut c = vec![3.0; m * m];
+            multiply(&gpu, m, &mut c).unwrap();
+            #[allow(clippy::cast_precision_loss)]
+            let expected = 3.0 + 2.0 * m as f32;
+            assert!(c.iter().all(|&value| value == expected), "{m}, {:?}", gpu.adapter().transfer);
+        }
     }
 }
 
 #[test]
 fn a_gpu_that_disappears_breaks_and_leaves_the_result() {
-    let Some(gpu) = gpu("a GPU that disappears") else { return };
-    let mut c = vec![3.0; 64 * 64];
-    multiply(&gpu, 64, &mut c).unwrap();
-    gpu.destroy();
-    let before = c.clone();
-    let failure = multiply(&gpu, 64, &mut c).unwrap_err();
-    assert!(matches!(&failure, Failure::Broken(why) if why.contains("the GPU is gone")), "{failure}");
-    assert_eq!(c, before);
-    assert!(gpu.is_gone());
-    assert!(!gpu.supports(&Spec::new(Op::Gemm, ElementType::F32, 8, 8, 8)), "jobs go elsewhere from now on");
+    for gpu in both_transfers("a GPU that disappears") {
+        let mut c = vec![3.0; 64 * 64];
+        multiply(&gpu, 64, &mut c).unwrap();
+        gpu.destroy();
+        let before = c.clone();
+        let failure = multiply(&gpu, 64, &mut c).unwrap_err();
+        assert!(matches!(&failure, Failure::Broken(why) if why.contains("the GPU is gone")), "{failure}");
+        assert_eq!(c, before);
+        assert!(gpu.is_gone());
+        let small = Spec::new(Op::Gemm, ElementType::F32, 8, 8, 8);
+        assert!(!gpu.supports(&small), "jobs go elsewhere from now on");
+    }
 }

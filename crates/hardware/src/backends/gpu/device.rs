@@ -140,20 +140,22 @@ pub(crate) struct Device {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     adapter: Adapter,
+    binding_max: u64,
     gone: Arc<AtomicBool>,
     pub(super) pool: Mutex<Pool>,
 }
 
 impl Device {
-    /// Opens the best adapter: discrete before integrated before other; software only where `software` admits it.
-    pub(crate) fn open(software: bool) -> Result<Self, String> {
+    /// Opens the best adapter: discrete before integrated before other; software only where `software` admits it. With
+    /// `staged` bytes are copied also where they need not be.
+    pub(crate) fn open(software: bool, staged: bool) -> Result<Self, String> {
         let found = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::all()));
         let best = found
             .into_iter()
             .map(|adapter| (Adapter::of(&adapter), adapter))
             .filter(|(about, _)| software || about.kind != AdapterKind::Software)
             .min_by_key(|(about, _)| about.kind);
-        let Some((about, adapter)) = best else {
+        let Some((mut about, adapter)) = best else {
             return Err(format!(
                 "no GPU answers: install its Vulkan driver, or set {SOFTWARE}=1 to run the shaders on the processor"
             ));
@@ -166,6 +168,11 @@ impl Device {
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| format!("{about} does not open: {error}"))?;
+        if staged {
+            about.transfer = Transfer::Staged;
+        }
+        let limits = device.limits();
+        let binding_max = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let gone = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&gone);
         device.set_device_lost_callback(move |reason, message| {
@@ -175,7 +182,7 @@ impl Device {
         device.on_uncaptured_error(Arc::new(
             |error| tracing::error!(%error, "a GPU error outside of any work"),
         ));
-        Ok(Self { device, queue, adapter: about, gone, pool: Mutex::default() })
+        Ok(Self { device, queue, adapter: about, binding_max, gone, pool: Mutex::default() })
     }
 
     pub(crate) fn adapter(&self) -> &Adapter {
@@ -194,8 +201,7 @@ impl Device {
 
     /// The largest buffer that a shader can see whole.
     pub(crate) fn binding_max(&self) -> u64 {
-        let limits = self.device.limits();
-        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+        self.binding_max
     }
 
     /// Does `work`, with every error that the driver reports meanwhile as the result.
