@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use nautilus_testkit::PostgresServer;
 
-use crate::arm;
+use crate::{arm, gpu};
 
 /// Links programs for aarch64 Linux.
 pub(crate) const ARM_LINKER: &str = "aarch64-linux-gnu-gcc";
@@ -42,12 +42,13 @@ enum Program {
     Node,
     ArmLinker,
     ArmEmulator,
+    Vulkan,
 }
 
 impl Program {
     /// Without these the tests cannot run; the rest is skipped, loudly, where it is absent.
     const NEEDED: [Self; 3] = [Self::Redis, Self::Postgres, Self::Prometheus];
-    const WANTED: [Self; 3] = [Self::Alertmanager, Self::Chromium, Self::Node];
+    const WANTED: [Self; 4] = [Self::Alertmanager, Self::Chromium, Self::Node, Self::Vulkan];
 
     /// What the hardware crate's emulated tests want.
     const EMULATION: [Self; 2] = [Self::ArmLinker, Self::ArmEmulator];
@@ -64,6 +65,7 @@ impl Program {
             Self::Node => found("node") && found("npm"),
             Self::ArmLinker => has_arm_linker(),
             Self::ArmEmulator => emulator().is_some(),
+            Self::Vulkan => gpu::has_driver(),
         }
     }
 
@@ -77,6 +79,7 @@ impl Program {
             Self::Node => "Node",
             Self::ArmLinker => "the GNU compiler for aarch64",
             Self::ArmEmulator => "QEMU for aarch64 programs",
+            Self::Vulkan => "Mesa's Vulkan drivers",
         }
     }
 
@@ -93,11 +96,13 @@ impl Program {
                 &["gcc-aarch64-linux-gnu", "binutils-aarch64-linux-gnu", "libc6-dev-arm64-cross"]
             }
             (Self::ArmEmulator, Manager::Apt) => &["qemu-user"],
+            // lavapipe among them; the loader is only a recommendation of theirs.
+            (Self::Vulkan, Manager::Apt) => &["libvulkan1", "mesa-vulkan-drivers"],
             (Self::Redis, Manager::Homebrew) => &["redis"],
             (Self::Postgres, Manager::Homebrew) => &["postgresql@17"],
             (Self::Node, Manager::Homebrew) => &["node"],
             (
-                Self::Alertmanager | Self::Chromium | Self::ArmLinker | Self::ArmEmulator,
+                Self::Alertmanager | Self::Chromium | Self::Vulkan | Self::ArmLinker | Self::ArmEmulator,
                 Manager::Homebrew,
             ) => &[],
         }

@@ -4,6 +4,7 @@
 mod arm;
 mod compose;
 mod fuzz;
+mod gpu;
 mod install;
 mod test;
 

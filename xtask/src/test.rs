@@ -4,7 +4,6 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use anyhow::{Context, Result};
 use nautilus_testkit::PostgresServer;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{arm, cargo, code_of, install, root};
+use crate::{arm, cargo, code_of, gpu, install, root};
 
 /// Runs the tests and returns their exit code.
 pub(crate) fn run(arguments: &[String]) -> Result<u8> {
@@ -28,8 +27,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
         // Tests that a signal ends leave their temporary files behind: all of them lie in here.
         let folder = tempfile::Builder::new().prefix("nautilus-test-").tempdir()?;
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
-        let first = command(arguments, postgres.url(), folder.path());
-        for mut command in std::iter::once(first).chain(emulated.commands) {
+        // The workspace as it is shipped, then what is tested in builds of its own.
+        let others = gpu::tests(arguments).into_iter().chain(emulated.commands);
+        for mut command in std::iter::once(workspace(arguments)).chain(others) {
+            command.env(PostgresServer::URL_VARIABLE, postgres.url()).env("TMPDIR", folder.path());
             let mut tests = command.spawn().context("cargo does not run")?;
             let code = tokio::select! {
                 code = finished(&mut tests) => code?,
@@ -52,15 +53,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8> {
     code
 }
 
-fn command(arguments: &[String], postgres_url: &str, temporary: &Path) -> Command {
+fn workspace(arguments: &[String]) -> Command {
     let mut command = Command::new(cargo());
-    command
-        .current_dir(root())
-        .args(["test", "--locked"])
-        .args(selection(arguments))
-        .args(arguments)
-        .env(PostgresServer::URL_VARIABLE, postgres_url)
-        .env("TMPDIR", temporary);
+    command.current_dir(root()).args(["test", "--locked"]).args(selection(arguments)).args(arguments);
     command
 }
 
@@ -74,7 +69,7 @@ async fn finished(tests: &mut Child) -> Result<u8> {
 }
 
 /// Everything, unless the arguments name packages.
-fn selection(arguments: &[String]) -> Option<&'static str> {
+pub(crate) fn selection(arguments: &[String]) -> Option<&'static str> {
     let mut before_dashes = arguments.iter().take_while(|argument| *argument != "--");
     let names = before_dashes.any(|argument| argument == "-p" || argument.starts_with("--package"));
     (!names).then_some("--workspace")

@@ -4,6 +4,8 @@
 mod arm;
 #[cfg(target_arch = "x86_64")]
 mod blocked;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod jit;
 mod large;
 mod portable;
@@ -55,6 +57,10 @@ fn open(id: BackendId) -> Result<Arc<dyn Backend>, String> {
         BackendId::Avx2 => Avx2::open().and_then(ready),
         #[cfg(target_arch = "x86_64")]
         BackendId::Avx512 => Avx512::open().and_then(ready),
+        #[cfg(feature = "gpu")]
+        BackendId::Gpu => gpu::Gpu::shared().and_then(ready),
+        #[cfg(not(feature = "gpu"))]
+        BackendId::Gpu => Err("this build has no GPU support: build with --features gpu".to_owned()),
         #[cfg(not(target_arch = "x86_64"))]
         BackendId::Avx2 | BackendId::Avx512 | BackendId::Vnni | BackendId::Amx => {
             Err(needs("an x86-64 processor"))

@@ -10,6 +10,7 @@
 mod backend;
 pub mod backends;
 mod element;
+pub mod frames;
 mod hardware;
 pub mod jit;
 mod job;

@@ -29,8 +29,9 @@ pub fn run(report: &mut Report, hardware: &'static Hardware) {
         let mut result = vec![0; n * n];
         for backend in backends::available() {
             if backend.supports(&job(n, &a, &b, &mut result).spec()) {
-                let run = Box::new(move |a: &[u8], b: &[i8], c: &mut [i32]| backend.run(&mut job(n, a, b, c)).expect("it can"));
-                entered.push(Contestant { name: backend.id().to_string(), run });
+                let name = backend.id().to_string();
+                let run: Box<Product> = Box::new(move |a, b, c| backend.run(&mut job(n, a, b, c)).expect("it can"));
+                entered.push(Contestant { name, run });
             }
         }
         let at = |i: usize, j: usize| (0..n).map(|p| i32::from(a[i * n + p]) * i32::from(b[p * n + j])).sum::<i32>();

@@ -166,7 +166,7 @@ fn sve_instructions_lie_in_streaming_mode_only() {
     );
     let mut streaming = 0;
     for (key, words) in every_kernel() {
-        assert_eq!(outside_streaming_mode(&words), [], "{key:?}");
+        assert_eq!(outside_streaming_mode(&words), [0_u32; 0], "{key:?}");
         let is_sme = words.contains(&smstart());
         assert!(!is_sme || key.isa == Isa::Sme, "{key:?}");
         streaming += usize::from(is_sme);
