@@ -21,6 +21,7 @@ use std::sync::atomic::AtomicU64;
 
 pub(crate) use cache::Cache;
 pub use cache::{CacheStatistics, Limits};
+pub(crate) use key::Request;
 pub use key::{Form, GemmShape, Isa, KernelKey, Scale, Strides};
 pub(crate) use plan::{Operands, Program};
 pub use plan::{Plan, PlanError};
@@ -61,7 +62,9 @@ impl Kernel {
     pub(crate) fn generate(key: &KernelKey) -> Result<Self, String> {
         let Generated { code, scratch } = generate(key)?;
         if scratch > MAX_SCRATCH {
-            return Err(format!("the kernel would need {scratch} bytes of scratch memory: use another backend"));
+            return Err(format!(
+                "the kernel would need {scratch} bytes of scratch memory: use another backend"
+            ));
         }
         let code = memory::Code::new(&code)?;
         // SAFETY: the generator wrote this code as an `Entry`.

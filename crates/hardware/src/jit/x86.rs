@@ -7,15 +7,15 @@ mod encode;
 mod outer;
 mod piece;
 
-use super::key::{Form, Isa, KernelKey};
 use super::Generated;
+use super::key::{Form, Isa, KernelKey};
 
 /// Code larger than this is generated again with shorter unrolled bodies.
 const MAX_CODE: usize = 16 << 10;
 
 /// The code of `key`, whose instruction set is AVX-512 or AVX2.
 pub(super) fn generate(key: &KernelKey) -> Generated {
-    let mut budget = 256;
+    let mut budget = 512;
     loop {
         let generated = match key.form {
             Form::Outer => outer::generate(key, budget),

@@ -5,7 +5,9 @@
 //! a panel that the cache would not hold is copied to scratch memory first. Loops are written as loops; only the steps
 //! along k are unrolled, within a budget.
 
-use super::encode::{Action, Gpr, Memory, Operand, R8, R9, R10, R11, RAX, RBX, RCX, RDI, RDX, RSI, Vector, Width};
+use super::encode::{
+    Action, Gpr, Memory, Operand, R8, R9, R10, R11, RAX, RBX, RCX, RDI, RDX, RSI, Vector, Width,
+};
 use super::piece::{Emitter, Piece, has_masks, masked, pieces, widest};
 use crate::jit::Generated;
 use crate::jit::key::{Isa, KernelKey, Scale};
@@ -35,6 +37,21 @@ struct Block<'a> {
     pieces: &'a [Piece],
     isa: Isa,
     k: usize,
+    /// Rows of A that a first-level cache of 64 sets of 8 lines holds at the stride of A, with room left for B.
+    rows_held: usize,
+}
+
+impl<'a> Block<'a> {
+    fn of(key: &KernelKey, rows: usize, pieces: &'a [Piece]) -> Self {
+        let stride = key.a_row as usize * key.element.bytes();
+        // The stride's largest power of two, in lines, says how many of the 64 sets the rows spread over.
+        let sets = if key.a_column == 1 && stride > 0 {
+            64 >> (stride.trailing_zeros().clamp(6, 12) - 6)
+        } else {
+            64
+        };
+        Self { rows, pieces, isa: key.isa, k: key.k as usize, rows_held: 6 * sets }
+    }
 }
 
 impl Block<'_> {
@@ -75,7 +92,8 @@ impl Block<'_> {
         // A panel of B that leaves no room for A in a first-level cache of 32 KiB is read from the second level.
         let panel = self.k * panel_row(self.pieces) as usize;
         let far = if panel > 20 << 10 { 2 * halves(self.pieces) * self.k } else { 0 };
-        step * self.k + far + 3 * self.halves() + 20
+        let crowded = if self.rows > self.rows_held { 2 * self.rows * self.k } else { 0 };
+        step * self.k + far + crowded + 3 * self.halves() + 20
     }
 }
 
@@ -102,7 +120,7 @@ fn evenly(total: usize, most: usize) -> Vec<Run> {
 fn most_rows(pieces: &[Piece], isa: Isa) -> usize {
     (1..=32)
         .take_while(|&rows| {
-            let block = Block { rows, pieces, isa, k: 1 };
+            let block = Block { rows, pieces, isa, k: 1, rows_held: 0 };
             block.sums() <= block.room()
         })
         .last()
@@ -138,8 +156,7 @@ fn columns_of(key: &KernelKey, all: &[Piece], vectors: usize) -> Vec<Columns> {
 fn cost_of(key: &KernelKey, columns: &[Columns]) -> usize {
     let rows = |columns: &Columns| -> usize {
         let cost = |run: &Run| {
-            let block =
-                Block { rows: run.each, pieces: &columns.pieces, isa: key.isa, k: key.k as usize };
+            let block = Block::of(key, run.each, &columns.pieces);
             run.count * block.cost()
         };
         columns.rows.iter().map(cost).sum()
@@ -211,7 +228,7 @@ impl Generator<'_> {
         let mut done = 0;
         for (index, run) in part.rows.iter().enumerate() {
             let more = index + 1 < part.rows.len() || !last;
-            let block = Block { rows: run.each, pieces: &part.pieces, isa: self.key.isa, k: self.key.k as usize };
+            let block = Block::of(self.key, run.each, &part.pieces);
             let rows = run.each as i32;
             if run.count > 1 {
                 self.out.asm.set(R11, run.count as u32);
