@@ -108,7 +108,7 @@ impl Kernel {
 fn generate(key: &KernelKey) -> Result<Generated, String> {
     match key.isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx2 => Ok(x86::generate(key)),
+        Isa::Avx512 | Isa::Avx512Halves | Isa::Avx2 => Ok(x86::generate(key)),
         #[allow(unreachable_patterns)]
         other => Err(format!("this build has no generator for {}: use another backend", other.as_str())),
     }
@@ -132,7 +132,7 @@ pub fn detect() -> Result<Isa, String> {
 pub fn runs(isa: Isa) -> bool {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx2 => x86::runs(isa),
+        Isa::Avx512 | Isa::Avx512Halves | Isa::Avx2 => x86::runs(isa),
         #[allow(unreachable_patterns)]
         _ => false,
     }

@@ -116,7 +116,7 @@ fn numbers(mut seed: u64) -> impl FnMut() -> f64 {
 }
 
 fn isas() -> impl Iterator<Item = Isa> {
-    [Isa::Avx512, Isa::Avx2].into_iter().filter(|isa| runs(*isa))
+    [Isa::Avx512, Isa::Avx512Halves, Isa::Avx2].into_iter().filter(|isa| runs(*isa))
 }
 
 fn check_guarded<T: Element>(case: &Case, isa: Isa, against: Against) {

@@ -9,6 +9,9 @@ use crate::element::{Element, ElementType};
 pub enum Isa {
     /// x86-64 with AVX-512 F, VL, DQ and BW.
     Avx512,
+    /// [`Isa::Avx512`] on a processor that computes 512 bits in two halves (AMD Zen 4): where a row does not fill wide
+    /// vectors, all of it is computed in halves.
+    Avx512Halves,
     /// x86-64 with AVX2 and FMA.
     Avx2,
     /// aarch64 NEON.
@@ -23,6 +26,7 @@ impl Isa {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Avx512 => "avx512",
+            Self::Avx512Halves => "avx512_halves",
             Self::Avx2 => "avx2",
             Self::Neon => "neon",
             Self::Sme => "sme",

@@ -182,16 +182,16 @@ unsafe fn packed<T: Element>(
     to: *mut T,
 ) -> *const T {
     let line = padded(columns, T::TYPE);
-    // By tiles, so that both sides stay within few cache lines.
-    const TILE: usize = 16;
-    for top in (0..rows).step_by(TILE) {
-        for left in (0..columns).step_by(TILE) {
-            for j in left..columns.min(left + TILE) {
-                for i in top..rows.min(top + TILE) {
-                    // SAFETY: (i, j) lies inside both.
-                    unsafe { *to.add(i * line + j) = *from.add(i * strides.row + j * strides.column) };
-                }
-            }
+    #[cfg(target_arch = "x86_64")]
+    if strides.row == 1 && super::x86::transpose::fits::<T>(rows, columns) {
+        // SAFETY: as the caller promises; every generated kernel needs AVX2.
+        unsafe { super::x86::transpose::turn(from, strides.column, (rows, columns), to, line) };
+        return to;
+    }
+    for j in 0..columns {
+        for i in 0..rows {
+            // SAFETY: (i, j) lies inside both.
+            unsafe { *to.add(i * line + j) = *from.add(i * strides.row + j * strides.column) };
         }
     }
     to
