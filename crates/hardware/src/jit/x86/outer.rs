@@ -93,7 +93,9 @@ impl Block<'_> {
     /// Estimated time in half cycles of a core that multiplies or loads 512 bits per cycle and waits four cycles for a sum.
     fn cost(&self) -> usize {
         let of_a = if self.method() == Method::Column { self.rows * self.pieces.len() } else { self.rows };
-        let step = self.halves().max(halves(self.pieces) + of_a).max(8_usize.div_ceil(self.sets()));
+        // Loads never quite reach their peak rate next to multiplications.
+        let loads = (halves(self.pieces) + of_a) * 5 / 4;
+        let step = self.halves().max(loads).max(8_usize.div_ceil(self.sets()));
         // A panel of B that leaves no room for A in a first-level cache of 32 KiB is read from the second level.
         let panel = self.k * panel_row(self.pieces) as usize;
         let far = if panel > 20 << 10 { 2 * halves(self.pieces) * self.k } else { 0 };
