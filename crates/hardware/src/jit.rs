@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicU64;
 
 pub(crate) use cache::Cache;
 pub use cache::{CacheStatistics, Limits};
+pub(crate) use key::Request;
 pub use key::{Form, GemmShape, Isa, KernelKey, Scale, Strides};
 pub(crate) use plan::{Operands, Program};
 pub use plan::{Plan, PlanError};
@@ -109,7 +110,7 @@ impl Kernel {
 fn generate(key: &KernelKey) -> Result<Generated, String> {
     match key.isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx2 => Ok(x86::generate(key)),
+        Isa::Avx512 | Isa::Avx512Halves | Isa::Avx2 => Ok(x86::generate(key)),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon | Isa::Sme => a64::generate(key, a64::streaming()),
         #[allow(unreachable_patterns)]
@@ -138,7 +139,7 @@ pub fn detect() -> Result<Isa, String> {
 pub fn runs(isa: Isa) -> bool {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx2 => x86::runs(isa),
+        Isa::Avx512 | Isa::Avx512Halves | Isa::Avx2 => x86::runs(isa),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => true,
         #[cfg(target_arch = "aarch64")]

@@ -116,7 +116,7 @@ fn numbers(mut seed: u64) -> impl FnMut() -> f64 {
 }
 
 fn isas() -> impl Iterator<Item = Isa> {
-    [Isa::Avx512, Isa::Avx2].into_iter().filter(|isa| runs(*isa))
+    [Isa::Avx512, Isa::Avx512Halves, Isa::Avx2].into_iter().filter(|isa| runs(*isa))
 }
 
 fn check_guarded<T: Element>(case: &Case, isa: Isa, against: Against) {
@@ -200,8 +200,6 @@ fn check_instructions(code: &[u8], isa: Isa, form: Form) {
     for target in jumps {
         assert!(starts.contains(&target), "a jump to {target}, where no instruction begins");
     }
-    let pushes = starts.len();
-    assert!(pushes >= 3);
 }
 
 fn check_code<T: Element>(case: &Case, isa: Isa) {

@@ -7,19 +7,32 @@ use std::sync::Arc;
 
 use libloading::Library;
 
+use nautilus_hardware::{Matrix, MatrixMut};
+
 use crate::Real;
+use crate::contestants::{Shape, is_of};
 
 const ROW_MAJOR: c_int = 101;
 const NO_TRANSPOSE: c_int = 111;
 const LOWER: c_int = 122;
 
-type Gemm<T, I> = unsafe extern "C" fn(
-    c_int, c_int, c_int, I, I, I, T, *const T, I, *const T, I, T, *mut T, I,
-);
+type Gemm<T, I> =
+    unsafe extern "C" fn(c_int, c_int, c_int, I, I, I, T, *const T, I, *const T, I, T, *mut T, I);
 type Syrk<T, I> = unsafe extern "C" fn(c_int, c_int, c_int, I, I, T, *const T, I, T, *mut T, I);
 type JitKernel<T> = unsafe extern "C" fn(*mut c_void, *const T, *const T, *mut T);
 type CreateJit<T> = unsafe extern "C" fn(
-    *mut *mut c_void, c_int, c_int, c_int, c_int, c_int, c_int, T, c_int, c_int, T, c_int,
+    *mut *mut c_void,
+    c_int,
+    c_int,
+    c_int,
+    c_int,
+    c_int,
+    c_int,
+    T,
+    c_int,
+    c_int,
+    T,
+    c_int,
 ) -> c_int;
 type GetJit<T> = unsafe extern "C" fn(*mut c_void) -> JitKernel<T>;
 
@@ -55,7 +68,8 @@ pub fn open_all() -> Vec<Blas> {
             continue;
         };
         // SAFETY: the user names the library, whose initialisers are those of a BLAS.
-        let library = unsafe { Library::new(&path) }.unwrap_or_else(|error| panic!("{variable}={path}: {error}"));
+        let library =
+            unsafe { Library::new(&path) }.unwrap_or_else(|error| panic!("{variable}={path}: {error}"));
         let mut blas = Blas { name: name.to_owned(), library: Arc::new(library), width, prefix, suffix };
         blas.settle();
         found.push(blas);
@@ -69,7 +83,8 @@ impl Blas {
         let text = |symbol: &str| {
             let name = format!("{}{symbol}{}", self.prefix, self.suffix);
             // SAFETY: the OpenBLAS functions of these names take nothing and return a static string.
-            let get = unsafe { self.library.get::<unsafe extern "C" fn() -> *const c_char>(name.as_bytes()) }.ok()?;
+            let get = unsafe { self.library.get::<unsafe extern "C" fn() -> *const c_char>(name.as_bytes()) }
+                .ok()?;
             // SAFETY: as above.
             let text = unsafe { std::ffi::CStr::from_ptr(get()) };
             Some(text.to_string_lossy().into_owned())
@@ -101,17 +116,26 @@ impl Blas {
             get(text.as_mut_ptr(), text.len() as c_int);
         }
         let text = String::from_utf8_lossy(&text).into_owned();
-        text.split("Version ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default().to_owned()
+        text.split("Version ")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next())
+            .unwrap_or_default()
+            .to_owned()
     }
 
     fn symbol<F: Copy>(&self, name: &str) -> F {
         let name = format!("{}{name}{}", self.prefix, self.suffix);
         // SAFETY: callers name the type of the function as BLAS declares it.
-        unsafe { *self.library.get::<F>(name.as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", self.name)) }
+        unsafe {
+            *self.library.get::<F>(name.as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+        }
     }
 
     /// C ← A·B for m×k by k×n.
-    pub fn gemm<T: Real>(&self, (m, n, k): (usize, usize, usize)) -> impl Fn(&[T], &[T], &mut [T]) + use<T> {
+    pub fn gemm<T: Real>(
+        &self,
+        (m, n, k): Shape,
+    ) -> impl Fn(Matrix<'_, T>, Matrix<'_, T>, &mut MatrixMut<'_, T>) + use<T> {
         let name = format!("cblas_{}gemm", T::LETTER);
         let library = Arc::clone(&self.library);
         let (narrow, wide): (Option<Gemm<T, c_int>>, Option<Gemm<T, i64>>) = match self.width {
@@ -120,9 +144,9 @@ impl Blas {
         };
         move |a, b, c| {
             let _ = &library;
-            assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n);
+            assert!(is_of((m, n, k), &a, &b, c));
             let (a, b, c, n1) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr(), NO_TRANSPOSE);
-            // SAFETY: the slices are as long as the shapes ask, which was just checked.
+            // SAFETY: the views have the shape, which was just checked.
             unsafe {
                 if let Some(call) = narrow {
                     let [m, n, k] = [m, n, k].map(|v| v as c_int);
@@ -161,7 +185,10 @@ impl Blas {
     }
 
     /// oneMKL's generated kernel for C ← A·B, where this is oneMKL and it makes one of this shape.
-    pub fn jit<T: Real>(&self, (m, n, k): (usize, usize, usize)) -> Option<impl Fn(&[T], &[T], &mut [T]) + use<T>> {
+    pub fn jit<T: Real>(
+        &self,
+        (m, n, k): Shape,
+    ) -> Option<impl Fn(Matrix<'_, T>, Matrix<'_, T>, &mut MatrixMut<'_, T>) + use<T>> {
         if !self.name.starts_with("oneMKL") {
             return None;
         }
@@ -174,17 +201,28 @@ impl Blas {
         // SAFETY: shapes and leading dimensions belong together; 0 says that a kernel was generated.
         let kernel = unsafe {
             let made = create(
-                &raw mut jitter, ROW_MAJOR, n1, n1, rows, columns, depth, T::ONE, depth, columns, T::ZERO, columns,
+                &raw mut jitter,
+                ROW_MAJOR,
+                n1,
+                n1,
+                rows,
+                columns,
+                depth,
+                T::ONE,
+                depth,
+                columns,
+                T::ZERO,
+                columns,
             );
             if made != 0 {
                 return None;
             }
             get(jitter)
         };
-        Some(move |a: &[T], b: &[T], c: &mut [T]| {
+        Some(move |a: Matrix<'_, T>, b: Matrix<'_, T>, c: &mut MatrixMut<'_, T>| {
             let _ = &library;
-            assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n);
-            // SAFETY: the slices are as long as the kernel's shape, which was just checked.
+            assert!(is_of((m, n, k), &a, &b, c));
+            // SAFETY: the views have the kernel's shape, which was just checked.
             unsafe { kernel(jitter, a.as_ptr(), b.as_ptr(), c.as_mut_ptr()) };
         })
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use nautilus_hardware::{Backend, BackendId, Element, Gemm, Hardware, Job, Matrix, MatrixMut, Task, backends};
+use nautilus_hardware::{
+    Backend, BackendId, Element, Gemm, Hardware, Job, Matrix, MatrixMut, Task, backends,
+};
 
 use crate::Real;
 use crate::blas::Blas;
@@ -11,8 +13,8 @@ use crate::race::Contestant;
 /// Rows and columns of the result, and the length of each sum.
 pub type Shape = (usize, usize, usize);
 
-/// C ← A·B on slices by rows.
-pub type Product<T> = dyn FnMut(&mut [T], &mut [T], &mut [T]);
+/// C ← A·B, all by rows.
+pub type Product<T> = dyn FnMut(Matrix<'_, T>, Matrix<'_, T>, &mut MatrixMut<'_, T>);
 
 /// Backends that stand in the table by themselves.
 const ALONE: [BackendId; 5] =
@@ -31,11 +33,26 @@ pub fn operands<T: Element>((m, n, k): Shape) -> (Vec<T>, Vec<T>, Vec<T>) {
     (numbers(m * k), numbers(k * n), numbers(m * n))
 }
 
-fn job<'a, T: Element>((m, n, k): Shape, a: &'a [T], b: &'a [T], c: &'a mut [T]) -> Job<'a> {
+/// The operands by rows.
+pub fn views<'a, T: Element>(
+    (m, n, k): Shape,
+    a: &'a [T],
+    b: &'a [T],
+    c: &'a mut [T],
+) -> (Matrix<'a, T>, Matrix<'a, T>, MatrixMut<'a, T>) {
     let a = Matrix::row_major(a, m, k).expect("A is as long as its shape");
     let b = Matrix::row_major(b, k, n).expect("B is as long as its shape");
-    let c = MatrixMut::row_major(c, m, n).expect("C is as long as its shape");
-    T::job(Task::Gemm(Gemm::new(T::ONE, a, b, T::ZERO, c).expect("shapes belong together")))
+    (a, b, MatrixMut::row_major(c, m, n).expect("C is as long as its shape"))
+}
+
+/// Whether all are by rows and of this shape: what the peers, which take pointers, rely on.
+#[inline]
+pub fn is_of<T>((m, n, k): Shape, a: &Matrix<'_, T>, b: &Matrix<'_, T>, c: &MatrixMut<'_, T>) -> bool {
+    (a.rows(), a.row_stride(), b.rows(), b.row_stride(), c.rows(), c.row_stride()) == (m, k, k, n, m, n)
+}
+
+fn job<'a, T: Element>(a: Matrix<'a, T>, b: Matrix<'a, T>, c: &'a mut MatrixMut<'_, T>) -> Job<'a> {
+    T::job(Task::Gemm(Gemm::new(T::ONE, a, b, T::ZERO, c.reborrow()).expect("shapes belong together")))
 }
 
 /// Everyone who can multiply this shape.
@@ -45,19 +62,20 @@ pub fn contestants<T: Real>(
     shape: Shape,
 ) -> Vec<Contestant<Product<T>>> {
     let mut entered: Vec<Contestant<Product<T>>> = Vec::new();
-    let mut enter = |name: &str, run: Box<Product<T>>| entered.push(Contestant { name: name.to_owned(), run });
+    let mut enter =
+        |name: &str, run: Box<Product<T>>| entered.push(Contestant { name: name.to_owned(), run });
     if let Some(run) = planned::<T>(shape) {
         enter("JIT plan", run);
     }
     enter(
         "router",
         Box::new(move |a, b, c| {
-            hardware.run(job(shape, a, b, c)).expect("some backend can");
+            hardware.run(job(a, b, c)).expect("some backend can");
         }),
     );
     for backend in backends::available() {
         if ALONE.contains(&backend.id()) && backend.supports(&spec::<T>(shape)) {
-            enter(backend.id().as_str(), alone(shape, backend));
+            enter(backend.id().as_str(), alone(backend));
         }
     }
     for peer in peers {
@@ -75,34 +93,38 @@ pub fn contestants<T: Real>(
 
 fn spec<T: Element>(shape: Shape) -> nautilus_hardware::Spec {
     let (a, b, mut c) = operands::<T>(shape);
-    job(shape, &a, &b, &mut c).spec()
+    let (a, b, mut c) = views(shape, &a, &b, &mut c);
+    job(a, b, &mut c).spec()
 }
 
 /// The generated kernel by itself, as oneMKL's JIT hands it out.
 fn planned<T: Real>(shape: Shape) -> Option<Box<Product<T>>> {
     let (m, n, k) = shape;
-    let plan = nautilus_hardware::jit::Plan::<T>::gemm(nautilus_hardware::jit::GemmShape::row_major(m, n, k), T::ONE, T::ZERO).ok()?;
-    Some(Box::new(move |a, b, c| {
-        let a = Matrix::row_major(a, m, k).expect("A is as long as its shape");
-        let b = Matrix::row_major(b, k, n).expect("B is as long as its shape");
-        let c = MatrixMut::row_major(c, m, n).expect("C is as long as its shape");
-        plan.run(a, b, c).expect("the planned shape");
-    }))
-}
-
-fn alone<T: Real>(shape: Shape, backend: Arc<dyn Backend>) -> Box<Product<T>> {
-    Box::new(move |a, b, c| backend.run(&mut job(shape, a, b, c)).expect("it supports the shape"))
-}
-
-fn faer_product<T: Real>((m, n, k): Shape, a: &[T], b: &[T], c: &mut [T]) {
-    faer::linalg::matmul::matmul(
-        faer::MatMut::from_row_major_slice_mut(c, m, n),
-        faer::Accum::Replace,
-        faer::MatRef::from_row_major_slice(a, m, k),
-        faer::MatRef::from_row_major_slice(b, k, n),
+    let plan = nautilus_hardware::jit::Plan::<T>::gemm(
+        nautilus_hardware::jit::GemmShape::row_major(m, n, k),
         T::ONE,
-        faer::Par::Seq,
-    );
+        T::ZERO,
+    )
+    .ok()?;
+    Some(Box::new(move |a, b, c| plan.run(a, b, c.reborrow()).expect("the planned shape")))
+}
+
+fn alone<T: Real>(backend: Arc<dyn Backend>) -> Box<Product<T>> {
+    Box::new(move |a, b, c| backend.run(&mut job(a, b, c)).expect("it supports the shape"))
+}
+
+fn faer_product<T: Real>((m, n, k): Shape, a: Matrix<'_, T>, b: Matrix<'_, T>, c: &mut MatrixMut<'_, T>) {
+    assert!(is_of((m, n, k), &a, &b, c));
+    let [across, along] = [n, k].map(|stride| stride as isize);
+    // SAFETY: the views have the shape, which was just checked.
+    let (c, a, b) = unsafe {
+        (
+            faer::MatMut::from_raw_parts_mut(c.as_mut_ptr(), m, n, across, 1),
+            faer::MatRef::from_raw_parts(a.as_ptr(), m, k, along, 1),
+            faer::MatRef::from_raw_parts(b.as_ptr(), k, n, across, 1),
+        )
+    };
+    faer::linalg::matmul::matmul(c, faer::Accum::Replace, a, b, T::ONE, faer::Par::Seq);
 }
 
 /// That all agree with plain loops in f64, to k units of the last place of the terms.
@@ -113,7 +135,6 @@ pub fn compare<T: Real>(
     c: &mut [T],
     entered: &mut [Contestant<Product<T>>],
 ) {
-    let (mut a, mut b) = (a.to_vec(), b.to_vec());
     let unit = if T::LETTER == 's' { f64::from(f32::EPSILON) } else { f64::EPSILON };
     // Every row of a long result would take minutes.
     let rows: Vec<usize> = (0..m).step_by((m / 50).max(1)).collect();
@@ -125,7 +146,8 @@ pub fn compare<T: Real>(
         .collect();
     for contestant in entered {
         c.fill(T::from_f64(f64::NAN));
-        (contestant.run)(&mut a, &mut b, c);
+        let (left, right, mut result) = views((m, n, k), a, b, c);
+        (contestant.run)(left, right, &mut result);
         let got = rows.iter().flat_map(|&i| c[i * n..(i + 1) * n].iter());
         for (got, (sum, size)) in got.zip(&expected) {
             let off = (got.to_f64() - sum).abs();

@@ -3,7 +3,7 @@
 //! A day is a row, as numpy users hold returns. Means are taken off first; that part is the same for all.
 
 use nautilus_benches::Report;
-use nautilus_hardware::{Hardware, Matrix, MatrixMut, Syrk, Task, Element};
+use nautilus_hardware::{Element, Hardware, Matrix, MatrixMut, Syrk, Task};
 
 use crate::blas::Blas;
 use crate::contestants::operands;
@@ -24,7 +24,8 @@ pub fn run(report: &mut Report, hardware: &'static Hardware, peers: &[Blas]) {
         let mut expected: Option<Vec<f64>> = None;
         for contestant in &mut entered {
             (contestant.run)(&returns, &mut result);
-            let lower: Vec<f64> = (0..assets).flat_map(|i| result[i * assets..=i * assets + i].to_vec()).collect();
+            let lower: Vec<f64> =
+                (0..assets).flat_map(|i| result[i * assets..=i * assets + i].to_vec()).collect();
             let expected = expected.get_or_insert_with(|| lower.clone());
             let off = lower.iter().zip(&*expected).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
             assert!(off < 1e-9, "{} differs by {off:e}", contestant.name);
@@ -48,7 +49,10 @@ fn contestants(hardware: &'static Hardware, peers: &[Blas], assets: usize) -> Ve
     }];
     for peer in peers {
         let call = peer.syrk::<f64>(assets, DAYS);
-        entered.push(Contestant { name: peer.name.clone(), run: Box::new(move |returns, result| call(returns, result)) });
+        entered.push(Contestant {
+            name: peer.name.clone(),
+            run: Box::new(move |returns, result| call(returns, result)),
+        });
     }
     entered
 }

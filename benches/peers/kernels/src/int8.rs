@@ -30,11 +30,14 @@ pub fn run(report: &mut Report, hardware: &'static Hardware) {
         for backend in backends::available() {
             if backend.supports(&job(n, &a, &b, &mut result).spec()) {
                 let name = backend.id().to_string();
-                let run: Box<Product> = Box::new(move |a, b, c| backend.run(&mut job(n, a, b, c)).expect("it can"));
+                let run: Box<Product> =
+                    Box::new(move |a, b, c| backend.run(&mut job(n, a, b, c)).expect("it can"));
                 entered.push(Contestant { name, run });
             }
         }
-        let at = |i: usize, j: usize| (0..n).map(|p| i32::from(a[i * n + p]) * i32::from(b[p * n + j])).sum::<i32>();
+        let at = |i: usize, j: usize| {
+            (0..n).map(|p| i32::from(a[i * n + p]) * i32::from(b[p * n + j])).sum::<i32>()
+        };
         let expected: Vec<i32> = (0..n * n).map(|place| at(place / n, place % n)).collect();
         for contestant in &mut entered {
             (contestant.run)(&a, &b, &mut result);

@@ -16,7 +16,7 @@ mod int8;
 mod race;
 
 use nautilus_benches::Report;
-use nautilus_hardware::{Element, Hardware};
+use nautilus_hardware::{Element, Hardware, Matrix, MatrixMut};
 
 use blas::Blas;
 use contestants::{Shape, contestants};
@@ -27,9 +27,9 @@ pub trait Real: Element + faer::traits::ComplexField {
     /// Its letter in BLAS names.
     const LETTER: char;
     /// C ← A·B, all by rows, by nano-gemm and by matrixmultiply.
-    fn nano_gemm(shape: Shape, a: &[Self], b: &[Self], c: &mut [Self]);
+    fn nano_gemm(shape: Shape, a: Matrix<'_, Self>, b: Matrix<'_, Self>, c: &mut MatrixMut<'_, Self>);
     /// See above.
-    fn matrixmultiply(shape: Shape, a: &[Self], b: &[Self], c: &mut [Self]);
+    fn matrixmultiply(shape: Shape, a: Matrix<'_, Self>, b: Matrix<'_, Self>, c: &mut MatrixMut<'_, Self>);
 }
 
 macro_rules! real {
@@ -37,25 +37,62 @@ macro_rules! real {
         impl Real for $type {
             const LETTER: char = $letter;
 
-            fn nano_gemm((m, n, k): Shape, a: &[Self], b: &[Self], c: &mut [Self]) {
-                assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n);
+            fn nano_gemm(
+                (m, n, k): Shape,
+                a: Matrix<'_, Self>,
+                b: Matrix<'_, Self>,
+                c: &mut MatrixMut<'_, Self>,
+            ) {
+                assert!(contestants::is_of((m, n, k), &a, &b, c));
                 let [rows, columns] = [k, n].map(|stride| stride as isize);
-                // SAFETY: the slices are as long as the shapes ask, which was just checked.
+                // SAFETY: the views have the shape, which was just checked.
                 unsafe {
                     nano_gemm::planless::$nano(
-                        m, n, k, c.as_mut_ptr(), columns, 1, a.as_ptr(), rows, 1, b.as_ptr(), columns, 1, 0.0, 1.0,
-                        false, false,
+                        m,
+                        n,
+                        k,
+                        c.as_mut_ptr(),
+                        columns,
+                        1,
+                        a.as_ptr(),
+                        rows,
+                        1,
+                        b.as_ptr(),
+                        columns,
+                        1,
+                        0.0,
+                        1.0,
+                        false,
+                        false,
                     );
                 }
             }
 
-            fn matrixmultiply((m, n, k): Shape, a: &[Self], b: &[Self], c: &mut [Self]) {
-                assert!(a.len() >= m * k && b.len() >= k * n && c.len() >= m * n);
+            fn matrixmultiply(
+                (m, n, k): Shape,
+                a: Matrix<'_, Self>,
+                b: Matrix<'_, Self>,
+                c: &mut MatrixMut<'_, Self>,
+            ) {
+                assert!(contestants::is_of((m, n, k), &a, &b, c));
                 let [rows, columns] = [k, n].map(|stride| stride as isize);
                 // SAFETY: as above.
                 unsafe {
                     matrixmultiply::$mm(
-                        m, k, n, 1.0, a.as_ptr(), rows, 1, b.as_ptr(), columns, 1, 0.0, c.as_mut_ptr(), columns, 1,
+                        m,
+                        k,
+                        n,
+                        1.0,
+                        a.as_ptr(),
+                        rows,
+                        1,
+                        b.as_ptr(),
+                        columns,
+                        1,
+                        0.0,
+                        c.as_mut_ptr(),
+                        columns,
+                        1,
                     );
                 }
             }
@@ -67,16 +104,21 @@ real!(f64, 'd', execute_f64, dgemm);
 
 const CUBES: [usize; 19] = [2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 23, 24, 32, 48, 50, 64, 80, 96, 128];
 const VECTORS: [Shape; 6] = [(8, 1, 8), (16, 1, 16), (32, 1, 32), (64, 1, 64), (128, 1, 128), (500, 1, 500)];
-const SHAPES: [Shape; 6] = [(20, 20, 20), (100, 20, 20), (1_000, 20, 20), (10_000, 20, 20), (500, 1, 20), (252, 50, 50)];
+const SHAPES: [Shape; 6] =
+    [(20, 20, 20), (100, 20, 20), (1_000, 20, 20), (10_000, 20, 20), (500, 1, 20), (252, 50, 50)];
 
 fn main() {
-    let parts: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let parts: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|name| name == part);
     let Some(mut report) = Report::begin("kernels beside BLAS libraries") else { return };
     let peers = blas::open_all();
     let hardware = Hardware::shared();
     hardware.calibrate(|_, _| {});
-    report.note(&format!("Peers: {}.", peers.iter().map(|blas| blas.name.clone()).collect::<Vec<_>>().join(", ")));
+    report.note(&format!(
+        "Peers: {}.",
+        peers.iter().map(|blas| blas.name.clone()).collect::<Vec<_>>().join(", ")
+    ));
     if wanted("cubes") {
         let cubes = CUBES.map(|n| (n, n, n));
         products::<f32>(&mut report, hardware, &peers, "C = A·B, n cubed, f32", &cubes);
@@ -99,15 +141,23 @@ fn main() {
 }
 
 /// One table: a row per shape, a column per contestant, and what the goals ask.
-fn products<T: Real>(report: &mut Report, hardware: &'static Hardware, peers: &[Blas], title: &str, shapes: &[Shape]) {
+fn products<T: Real>(
+    report: &mut Report,
+    hardware: &'static Hardware,
+    peers: &[Blas],
+    title: &str,
+    shapes: &[Shape],
+) {
     let mut table = Table::new(title);
     for &shape in shapes {
         eprintln!("{title}: {shape:?}");
-        let (mut a, mut b, mut c) = contestants::operands::<T>(shape);
+        let (m, n, k) = shape;
+        let (a, b, mut c) = contestants::operands::<T>(shape);
         let mut entered = contestants::<T>(hardware, peers, shape);
         contestants::compare(shape, &a, &b, &mut c, &mut entered);
-        let times = race::race(&mut entered, |run| run(&mut a, &mut b, &mut c));
-        let (m, n, k) = shape;
+        // Views are made once, as the peers' pointers are.
+        let (a, b, mut c) = contestants::views(shape, &a, &b, &mut c);
+        let times = race::race(&mut entered, |run| run(a, b, &mut c));
         table.row(&format!("{m}×{n}×{k}"), m.max(n).max(k), &entered, times);
     }
     report.note(&table.text());

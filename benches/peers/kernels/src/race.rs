@@ -66,7 +66,13 @@ impl Table {
     }
 
     /// Adds what a race gave for a shape whose largest side is `size`.
-    pub fn row<F: ?Sized>(&mut self, label: &str, size: usize, entered: &[Contestant<F>], times: Vec<Figures>) {
+    pub fn row<F: ?Sized>(
+        &mut self,
+        label: &str,
+        size: usize,
+        entered: &[Contestant<F>],
+        times: Vec<Figures>,
+    ) {
         let times = entered.iter().map(|contestant| contestant.name.clone()).zip(times).collect();
         self.rows.push(Row { label: label.to_owned(), size, times });
     }
@@ -117,7 +123,10 @@ impl Table {
                     }
                 }
                 if !parts.is_empty() {
-                    sentences.push(format!("- against {column}, geometric mean of the speed ratio: {}", parts.join("; ")));
+                    sentences.push(format!(
+                        "- against {column}, geometric mean of the speed ratio: {}",
+                        parts.join("; ")
+                    ));
                 }
             }
         }
@@ -130,14 +139,24 @@ impl Table {
                 .min_by(|x, y| x.1.median().total_cmp(&y.1.median()))
                 .expect("a row has columns");
             let ratio = router.ratio(best);
-            let ratio = if ratio < 1.0 { format!("{:.1} % faster", (1.0 - ratio) * 100.0) } else { format!("{:.1} % slower", (ratio - 1.0) * 100.0) };
-            sentences.push(format!("- {}: the router is {ratio} than the best other column, {name}", row.label));
+            let ratio = if ratio < 1.0 {
+                format!("{:.1} % faster", (1.0 - ratio) * 100.0)
+            } else {
+                format!("{:.1} % slower", (ratio - 1.0) * 100.0)
+            };
+            sentences
+                .push(format!("- {}: the router is {ratio} than the best other column, {name}", row.label));
         }
         sentences.join("\n")
     }
 
     /// The geometric mean and the worst of how many times faster `own` is, and in how many rows it is slower.
-    fn against(&self, own: &str, peer: &str, sizes: &std::ops::RangeInclusive<usize>) -> Option<(f64, f64, usize)> {
+    fn against(
+        &self,
+        own: &str,
+        peer: &str,
+        sizes: &std::ops::RangeInclusive<usize>,
+    ) -> Option<(f64, f64, usize)> {
         let ratios: Vec<f64> = self
             .rows
             .iter()

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::key::{Form, GemmShape, Isa, Normal, Scale, Strides, normal, padded};
+use super::key::{Form, GemmShape, Isa, Normal, Request, Scale, Strides, normal, padded};
 use super::{Kernel, scratch};
 use crate::element::Element;
 use crate::view::{Matrix, MatrixMut};
@@ -73,12 +73,17 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The program of a product with sizes above zero and α ≠ 0; nothing where it is too large.
-    pub(crate) fn new<T: Element>(shape: &GemmShape, isa: Isa, alpha: T, beta: T) -> Option<Self> {
-        let classes = (Scale::of(alpha), Scale::of(beta));
-        let normal = normal(*shape, T::TYPE, isa, classes.0, classes.1)?;
-        let GemmShape { a, b, c, .. } = if normal.swapped { shape.transposed() } else { *shape };
-        Some(Self { normal, a, b, c })
+    /// The program of a product with sizes above zero and α ≠ 0.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub(crate) fn new(request: &Request, isa: Isa) -> Result<Self, PlanError> {
+        let shape = request.shape;
+        let normal = shape.is_within_limits().then(|| normal(request, isa)).flatten();
+        let GemmShape { m, n, k, .. } = shape;
+        let normal = normal.ok_or(PlanError::TooLarge { m, n, k })?;
+        let GemmShape { a, b, c, .. } = if normal.swapped { shape.transposed() } else { shape };
+        Ok(Self { normal, a, b, c })
     }
 
     pub(crate) fn key(&self) -> &super::KernelKey {
@@ -177,16 +182,16 @@ unsafe fn packed<T: Element>(
     to: *mut T,
 ) -> *const T {
     let line = padded(columns, T::TYPE);
-    // By tiles, so that both sides stay within few cache lines.
-    const TILE: usize = 16;
-    for top in (0..rows).step_by(TILE) {
-        for left in (0..columns).step_by(TILE) {
-            for j in left..columns.min(left + TILE) {
-                for i in top..rows.min(top + TILE) {
-                    // SAFETY: (i, j) lies inside both.
-                    unsafe { *to.add(i * line + j) = *from.add(i * strides.row + j * strides.column) };
-                }
-            }
+    #[cfg(target_arch = "x86_64")]
+    if strides.row == 1 && super::x86::transpose::fits::<T>(rows, columns) {
+        // SAFETY: as the caller promises; every generated kernel needs AVX2.
+        unsafe { super::x86::transpose::turn(from, strides.column, (rows, columns), to, line) };
+        return to;
+    }
+    for j in 0..columns {
+        for i in 0..rows {
+            // SAFETY: (i, j) lies inside both.
+            unsafe { *to.add(i * line + j) = *from.add(i * strides.row + j * strides.column) };
         }
     }
     to
@@ -240,9 +245,7 @@ impl<T: Element> Plan<T> {
         if alpha == T::ZERO {
             return Err(PlanError::Trivial("alpha"));
         }
-        let GemmShape { m, n, k, .. } = shape;
-        let program = shape.is_within_limits().then(|| Program::new(&shape, isa, alpha, beta)).flatten();
-        let program = program.ok_or(PlanError::TooLarge { m, n, k })?;
+        let program = Program::new(&Request::new(shape, alpha, beta), isa)?;
         let kernel = Kernel::generate(program.key()).map_err(PlanError::Unavailable)?;
         Ok(Self { shape, program, kernel: Arc::new(kernel), scales: [alpha, beta] })
     }

@@ -37,6 +37,22 @@ struct Block<'a> {
     pieces: &'a [Piece],
     isa: Isa,
     k: usize,
+    /// Rows of A that the first-level cache holds.
+    rows_held: usize,
+}
+
+/// Lines at distances of `stride` bytes that a first-level cache of 64 sets of 8 lines holds, with a quarter of it left
+/// for other operands: the stride's largest power of two says how many sets they spread over.
+fn lines_held(stride: usize) -> usize {
+    6 * (64 >> (stride.trailing_zeros().clamp(6, 12) - 6))
+}
+
+impl<'a> Block<'a> {
+    fn of(key: &KernelKey, rows: usize, pieces: &'a [Piece]) -> Self {
+        let stride = key.a_row as usize * key.element.bytes();
+        let rows_held = if key.a_column == 1 { lines_held(stride) } else { usize::MAX };
+        Self { rows, pieces, isa: key.isa, k: key.k as usize, rows_held }
+    }
 }
 
 impl Block<'_> {
@@ -54,7 +70,12 @@ impl Block<'_> {
 
     /// Registers for sums: what operands and the mask leave.
     fn room(&self) -> usize {
-        let all = if has_masks(self.isa) { 32 } else { 16 - usize::from(masked(self.pieces).is_some()) };
+        let all = match self.isa {
+            // Measured on Zen 4: small blocks in the short encodings of the first 16 registers beat large ones.
+            Isa::Avx512Halves if self.pieces[0].width < Width::Z && self.method() == Method::Block => 16,
+            isa if has_masks(isa) => 32,
+            _ => 16 - usize::from(masked(self.pieces).is_some()),
+        };
         let operands = if self.method() == Method::Block { self.pieces.len() + 1 } else { 2 };
         all - operands
     }
@@ -73,11 +94,14 @@ impl Block<'_> {
     /// Estimated time in half cycles of a core that multiplies or loads 512 bits per cycle and waits four cycles for a sum.
     fn cost(&self) -> usize {
         let of_a = if self.method() == Method::Column { self.rows * self.pieces.len() } else { self.rows };
-        let step = self.halves().max(halves(self.pieces) + of_a).max(8_usize.div_ceil(self.sets()));
+        // Loads never quite reach their peak rate next to multiplications.
+        let loads = (halves(self.pieces) + of_a) * 5 / 4;
+        let step = self.halves().max(loads).max(8_usize.div_ceil(self.sets()));
         // A panel of B that leaves no room for A in a first-level cache of 32 KiB is read from the second level.
         let panel = self.k * panel_row(self.pieces) as usize;
         let far = if panel > 20 << 10 { 2 * halves(self.pieces) * self.k } else { 0 };
-        step * self.k + far + 3 * self.halves() + 20
+        let crowded = if self.rows > self.rows_held { 2 * self.rows * self.k } else { 0 };
+        step * self.k + far + crowded + 3 * self.halves() + 20
     }
 }
 
@@ -104,7 +128,7 @@ fn evenly(total: usize, most: usize) -> Vec<Run> {
 fn most_rows(pieces: &[Piece], isa: Isa) -> usize {
     (1..=32)
         .take_while(|&rows| {
-            let block = Block { rows, pieces, isa, k: 1 };
+            let block = Block { rows, pieces, isa, k: 1, rows_held: 0 };
             block.sums() <= block.room()
         })
         .last()
@@ -140,7 +164,7 @@ fn columns_of(key: &KernelKey, all: &[Piece], vectors: usize) -> Vec<Columns> {
 fn cost_of(key: &KernelKey, columns: &[Columns]) -> usize {
     let rows = |columns: &Columns| -> usize {
         let cost = |run: &Run| {
-            let block = Block { rows: run.each, pieces: &columns.pieces, isa: key.isa, k: key.k as usize };
+            let block = Block::of(key, run.each, &columns.pieces);
             run.count * block.cost()
         };
         columns.rows.iter().map(cost).sum()
@@ -150,7 +174,8 @@ fn cost_of(key: &KernelKey, columns: &[Columns]) -> usize {
 
 /// The cheapest division into blocks by the estimate.
 fn plan(key: &KernelKey) -> Vec<Columns> {
-    let all = pieces(key.n as usize, key.element, key.isa, mask_register(key.isa));
+    let n = key.n as usize;
+    let all = pieces(n, key.element, widest(key.isa, n, key.element), mask_register(key.isa));
     let most = if has_masks(key.isa) { MAX_VECTORS } else { 6 };
     (1..=all.len().min(most))
         .map(|vectors| columns_of(key, &all, vectors))
@@ -212,8 +237,7 @@ impl Generator<'_> {
         let mut done = 0;
         for (index, run) in part.rows.iter().enumerate() {
             let more = index + 1 < part.rows.len() || !last;
-            let block =
-                Block { rows: run.each, pieces: &part.pieces, isa: self.key.isa, k: self.key.k as usize };
+            let block = Block::of(self.key, run.each, &part.pieces);
             let rows = run.each as i32;
             if run.count > 1 {
                 self.out.asm.set(R11, run.count as u32);
@@ -237,11 +261,10 @@ impl Generator<'_> {
         }
     }
 
-    /// Whether a panel of B is read often enough, and lies far enough apart, that a copy of it pays.
+    /// Whether the first-level cache would not keep a panel of B that is read often: then a copy of it pays.
     fn worth_packing(&self, part: &Columns) -> bool {
         let blocks: usize = part.rows.iter().map(|run| run.count).sum();
-        let reach = self.b_row as usize * self.key.k as usize;
-        blocks >= 4 && reach > 24 << 10
+        blocks > 10 && self.key.k as usize >= lines_held(self.b_row as usize)
     }
 
     /// Copies the panel of B at RSI to the scratch memory at R8, its rows one after the other.
@@ -393,7 +416,7 @@ pub(super) fn write_back(
     results: &[(Vector, Piece, Memory)],
     [scale, old]: [Vector; 2],
 ) {
-    let widest = widest(out.isa);
+    let widest = results.iter().map(|(_, piece, _)| piece.width).fold(Width::Y, Width::max);
     let (alpha, beta) = (Memory::At(RCX, 0), Memory::At(RCX, out.size));
     match (key.alpha, key.beta) {
         (Scale::General, _) => {
