@@ -37,7 +37,7 @@ pub(crate) fn apply(plan: Option<Plan>) -> Result<Option<Applied>, StartError> {
     let Some(plan) = plan else { return Ok(None) };
     let applied = plan.apply(&Thread::all()).map_err(|error| refusal(&error))?;
     for placement in applied.placements() {
-        tracing::info!(engine = placement.role, cpu = placement.cpu, policy = %placement.policy, "pinned");
+        tracing::info!("pinned {} to CPU {}, {}", placement.role, placement.cpu, placement.policy);
     }
     for refused in applied.refused() {
         tracing::warn!("pinning is refused, {refused}");
