@@ -34,6 +34,8 @@ const FORMAT: u32 = 1;
 const BUDGET: Duration = Duration::from_millis(1_500);
 /// One repeat of a rate.
 const REPEAT: Duration = Duration::from_millis(2);
+/// Far more than any repeat needs: a clock that stands still does not keep us for ever.
+const ROUNDS_MAX: u64 = 1 << 28;
 const REPEATS: usize = 25;
 const REPEATS_MIN: usize = 3;
 /// The buffer that is to be in memory and not in a cache.
@@ -309,7 +311,7 @@ fn rate(share: Duration, work: u64, mut run: impl FnMut(u64)) -> Rate {
     };
     // Doubling finds the number of rounds and warms everything up.
     let mut rounds = 1;
-    while time(rounds) < REPEAT && rounds < 1 << 40 {
+    while time(rounds) < REPEAT && rounds < ROUNDS_MAX {
         rounds *= 2;
     }
     let mut rates = Vec::with_capacity(REPEATS);
