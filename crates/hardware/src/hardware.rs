@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::backend::{Backend, BackendId, Failure, Family};
 use crate::backends::{self, Listing};
+use crate::jit::CacheStatistics;
 use crate::job::{Job, Spec};
 use crate::monitor::Monitor;
 use crate::probe::cache::CacheError;
@@ -389,6 +390,12 @@ impl Hardware {
                 Calibration::Absent { reason: reason.clone() }
             }
         }
+    }
+
+    /// What the cache of generated kernels did so far, where kernels are generated.
+    #[must_use]
+    pub fn generated(&self) -> Option<CacheStatistics> {
+        self.listings.iter().find_map(|listing| listing.backend.as_ref().ok()?.cache_statistics())
     }
 
     /// Counters and times.

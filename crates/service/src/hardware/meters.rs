@@ -5,6 +5,7 @@
 use nautilus_hardware::{Calibration, Hardware, Row};
 
 /// Puts what is counted now where the scrape finds it.
+#[allow(clippy::cast_precision_loss)]
 pub(crate) fn record(service: &'static str, hardware: &Hardware) {
     let status = hardware.status();
     for backend in &status.backends {
@@ -18,6 +19,13 @@ pub(crate) fn record(service: &'static str, hardware: &Hardware) {
     } else {
         0.0
     });
+    if let Some(cache) = hardware.generated() {
+        metrics::counter!("nautilus_hardware_jit_cache_hits_total", "service" => service)
+            .absolute(cache.hits);
+        metrics::counter!("nautilus_hardware_jit_cache_misses_total", "service" => service)
+            .absolute(cache.misses);
+        metrics::gauge!("nautilus_hardware_jit_cache_bytes", "service" => service).set(cache.bytes as f64);
+    }
     for row in hardware.monitor().snapshot() {
         record_row(service, &row);
     }
