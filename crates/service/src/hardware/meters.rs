@@ -4,6 +4,8 @@
 
 use nautilus_hardware::{Calibration, Hardware, Row};
 
+use super::report::worked;
+
 /// Puts what is counted now where the scrape finds it.
 #[allow(clippy::cast_precision_loss)]
 pub(crate) fn record(service: &'static str, hardware: &Hardware) {
@@ -26,7 +28,7 @@ pub(crate) fn record(service: &'static str, hardware: &Hardware) {
             .absolute(cache.misses);
         metrics::gauge!("nautilus_hardware_jit_cache_bytes", "service" => service).set(cache.bytes as f64);
     }
-    for row in hardware.monitor().snapshot() {
+    for row in worked(hardware) {
         record_row(service, &row);
     }
 }

@@ -204,9 +204,14 @@ impl Report {
             pinned: status.pinned,
             workers_max: status.workers_max,
             generated: hardware.generated().map(Generated::from),
-            work: hardware.monitor().snapshot().into_iter().map(Work::from).collect(),
+            work: worked(hardware).map(Work::from).collect(),
         }
     }
+}
+
+/// Rows that stand for a job; asking for a route makes some that do not.
+pub(super) fn worked(hardware: &Hardware) -> impl Iterator<Item = Row> {
+    hardware.monitor().snapshot().into_iter().filter(|row| row.calls > 0)
 }
 
 /// What does not change while the process runs is looked at once.

@@ -90,7 +90,7 @@ fn questions_without_an_answer_are_refused_in_one_sentence() {
         "batched_gemm&m=1&n=1&k=1&batch=1048576",
         "gemm_i8&m=1&n=2&k=3",
     ] {
-        assert_eq!(get(&engines.vpin, &format!("/v1/hardware/route?op={op}"))["workers"], 1, "{op}");
+        assert!(get(&engines.vpin, &format!("/v1/hardware/route?op={op}"))["chosen"].is_string(), "{op}");
     }
     engines.stop();
 }
