@@ -29,13 +29,13 @@ pub(crate) fn plan(config: &Config) -> Result<Option<Plan>, StartError> {
     if !config.pinning.enabled {
         return Ok(None);
     }
-    Plan::new(&Topology::read(&Root::system()), &request(config)).map(Some).map_err(refusal)
+    Plan::new(&Topology::read(&Root::system()), &request(config)).map(Some).map_err(|error| refusal(&error))
 }
 
 /// Applies the plan to the threads that this process has, once they run.
 pub(crate) fn apply(plan: Option<Plan>) -> Result<Option<Applied>, StartError> {
     let Some(plan) = plan else { return Ok(None) };
-    let applied = plan.apply(&Thread::all()).map_err(refusal)?;
+    let applied = plan.apply(&Thread::all()).map_err(|error| refusal(&error))?;
     for placement in applied.placements() {
         tracing::info!(engine = placement.role, cpu = placement.cpu, policy = %placement.policy, "pinned");
     }
@@ -48,8 +48,8 @@ pub(crate) fn apply(plan: Option<Plan>) -> Result<Option<Applied>, StartError> {
     Ok(Some(applied))
 }
 
-fn refusal(error: PinningError) -> StartError {
-    let key = match &error {
+fn refusal(error: &PinningError) -> StartError {
+    let key = match error {
         PinningError::Refused(_) => return StartError::Unavailable(error.to_string()),
         PinningError::UnknownCore { .. } => "pinning.cores",
         PinningError::Priority(_) => "pinning.realtime_priority",
