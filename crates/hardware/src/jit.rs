@@ -61,7 +61,9 @@ impl Kernel {
     pub(crate) fn generate(key: &KernelKey) -> Result<Self, String> {
         let Generated { code, scratch } = generate(key)?;
         if scratch > MAX_SCRATCH {
-            return Err(format!("the kernel would need {scratch} bytes of scratch memory: use another backend"));
+            return Err(format!(
+                "the kernel would need {scratch} bytes of scratch memory: use another backend"
+            ));
         }
         let code = memory::Code::new(&code)?;
         // SAFETY: the generator wrote this code as an `Entry`.

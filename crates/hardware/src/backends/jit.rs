@@ -60,7 +60,9 @@ impl Jit {
             Task::Gemm(gemm) => self.gemm(gemm),
             Task::BatchedGemm(batch) => self.batch(batch),
             Task::Dot(dot) => self.dot(dot),
-            _ => Err(Failure::Broken("kernels are not generated for this operation: use another backend".to_owned())),
+            _ => Err(Failure::Broken(
+                "kernels are not generated for this operation: use another backend".to_owned(),
+            )),
         }
     }
 
@@ -163,9 +165,9 @@ impl Backend for Jit {
         match job {
             Job::F32(task) => self.task(task),
             Job::F64(task) => self.task(task),
-            Job::I8(_) => {
-                Err(Failure::Broken("kernels are not generated for 8-bit integers: use another backend".to_owned()))
-            }
+            Job::I8(_) => Err(Failure::Broken(
+                "kernels are not generated for 8-bit integers: use another backend".to_owned(),
+            )),
         }
     }
 }

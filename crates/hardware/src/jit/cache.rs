@@ -99,7 +99,11 @@ impl Cache {
     /// # Errors
     /// One sentence, where the kernel cannot be generated.
     #[inline]
-    pub(crate) fn with<R>(&self, key: &KernelKey, use_it: impl FnOnce(&Arc<Kernel>) -> R) -> Result<R, String> {
+    pub(crate) fn with<R>(
+        &self,
+        key: &KernelKey,
+        use_it: impl FnOnce(&Arc<Kernel>) -> R,
+    ) -> Result<R, String> {
         let slot = usize::try_from(key.hash() >> 58).unwrap_or(0) % FRONT;
         LAST_USED.with_borrow_mut(|front| {
             if let Some(Front { cache, slots, hits }) = front
@@ -195,7 +199,8 @@ fn collect_ended(shelf: &mut Shelf) {
 }
 
 fn evict_the_oldest(shelf: &mut Shelf) {
-    let oldest = shelf.kernels.values().min_by_key(|kernel| kernel.used.load(Relaxed)).map(|kernel| kernel.key);
+    let oldest =
+        shelf.kernels.values().min_by_key(|kernel| kernel.used.load(Relaxed)).map(|kernel| kernel.key);
     if let Some(kernel) = oldest.and_then(|key| shelf.kernels.remove(&key)) {
         shelf.bytes -= kernel.page_bytes();
         shelf.counted.evicted += 1;

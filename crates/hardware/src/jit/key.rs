@@ -112,9 +112,9 @@ impl KernelKey {
             pair(self.a_row, self.a_column),
             pair(self.b_row, self.c_row),
         ];
-        words.into_iter().fold(0, |hash: u64, word| {
-            (hash.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        })
+        words
+            .into_iter()
+            .fold(0, |hash: u64, word| (hash.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 }
 

@@ -20,7 +20,9 @@ pub enum PlanError {
     #[error("a product with {0} zero needs no kernel: scale or clear C instead")]
     Trivial(&'static str),
     /// Larger than kernels are generated for.
-    #[error("{m}×{n}×{k} or its strides are larger than kernels are generated for: use the backend for large matrices")]
+    #[error(
+        "{m}×{n}×{k} or its strides are larger than kernels are generated for: use the backend for large matrices"
+    )]
     TooLarge {
         /// Rows of C.
         m: usize,
@@ -49,9 +51,7 @@ impl GemmShape {
     #[must_use]
     pub fn is_within_limits(&self) -> bool {
         let Self { m, n, k, .. } = *self;
-        m.max(n).max(k) <= MAX_SIDE
-            && (m * n).max(m * k).max(n * k) <= MAX_OPERAND
-            && m * n * k <= MAX_WORK
+        m.max(n).max(k) <= MAX_SIDE && (m * n).max(m * k).max(n * k) <= MAX_OPERAND && m * n * k <= MAX_WORK
     }
 }
 
@@ -196,12 +196,7 @@ unsafe fn packed<T: Element>(
 ///
 /// # Safety
 /// As [`packed`], with the roles exchanged.
-unsafe fn unpack<T: Element>(
-    from: *const T,
-    (rows, columns): (usize, usize),
-    strides: Strides,
-    to: *mut T,
-) {
+unsafe fn unpack<T: Element>(from: *const T, (rows, columns): (usize, usize), strides: Strides, to: *mut T) {
     let line = padded(columns, T::TYPE);
     for i in 0..rows {
         for j in 0..columns {
@@ -257,12 +252,7 @@ impl<T: Element> Plan<T> {
     /// # Errors
     /// A view does not have the planned shape and strides.
     #[inline]
-    pub fn run(
-        &self,
-        a: Matrix<'_, T>,
-        b: Matrix<'_, T>,
-        mut c: MatrixMut<'_, T>,
-    ) -> Result<(), PlanError> {
+    pub fn run(&self, a: Matrix<'_, T>, b: Matrix<'_, T>, mut c: MatrixMut<'_, T>) -> Result<(), PlanError> {
         let GemmShape { m, n, k, a: of_a, b: of_b, c: of_c } = self.shape;
         // One branch for all: sizes and strides that differ leave a bit.
         let differs = |[rows, columns, row, column]: [usize; 4], wanted: (usize, usize, Strides)| {
@@ -272,7 +262,13 @@ impl<T: Element> Plan<T> {
         let b_differs = differs([b.rows(), b.columns(), b.row_stride(), b.column_stride()], (k, n, of_b));
         let c_differs = differs([c.rows(), c.columns(), c.row_stride(), c.column_stride()], (m, n, of_c));
         if a_differs | b_differs | c_differs != 0 {
-            let operand = if a_differs != 0 { 'A' } else if b_differs != 0 { 'B' } else { 'C' };
+            let operand = if a_differs != 0 {
+                'A'
+            } else if b_differs != 0 {
+                'B'
+            } else {
+                'C'
+            };
             return Err(PlanError::Mismatch(operand));
         }
         let at = Operands { a: a.as_ptr(), b: b.as_ptr(), c: c.as_mut_ptr() };

@@ -7,8 +7,8 @@ mod encode;
 mod outer;
 mod piece;
 
-use super::key::{Form, Isa, KernelKey};
 use super::Generated;
+use super::key::{Form, Isa, KernelKey};
 
 /// Code larger than this is generated again with shorter unrolled bodies.
 const MAX_CODE: usize = 16 << 10;

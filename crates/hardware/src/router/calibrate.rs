@@ -24,9 +24,15 @@ const ROUNDS: usize = 7;
 const SHAPE_NS: u64 = 6_000_000;
 /// Longer runs are left to the model.
 const RUN_NS: f64 = 40e6;
-/// A backend this many times behind, at this many shapes in a row, is out.
+/// A backend this many times behind, on average of so many shapes, is out, unless the ratio fell to this share while work
+/// grew so many times.
 const BEHIND: f64 = 3.0;
 const BEHIND_SHAPES: usize = 4;
+const CATCHING_UP: f64 = 0.7;
+const CATCHING_UP_OVER: f64 = 8.0;
+/// A backend this many times behind is measured at one in so many shapes.
+const FAR_BEHIND: f64 = 10.0;
+const OUTLINE: usize = 8;
 
 /// Shapes of one operation: sides of cubes, then a spread over all proportions.
 struct Plan {
@@ -49,6 +55,13 @@ const ORDERS: &[usize] = &[
     1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512, 700,
 ];
 
+/// Blocked factorisations change their ways at small orders.
+const FACTORS: &[usize] = &[
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17, 19, 20, 21, 24, 25, 26, 28, 31, 32, 33, 36, 40,
+    44, 48, 50, 56, 63, 64, 65, 72, 80, 96, 112, 128, 144, 160, 192, 200, 224, 256, 288, 320, 384, 400, 512,
+    700,
+];
+
 const PLANS: [Plan; 10] = [
     Plan { op: Op::Gemm, edges: CUBES, spread: 64, sizes_max: [600.0, 600.0, 600.0, 1.0], work_max: 6e6 },
     Plan { op: Op::Gemv, edges: ORDERS, spread: 48, sizes_max: [2e3, 1.0, 2e3, 1.0], work_max: 2e6 },
@@ -61,7 +74,7 @@ const PLANS: [Plan; 10] = [
         sizes_max: [48.0, 48.0, 48.0, 400.0],
         work_max: 3e6,
     },
-    Plan { op: Op::Cholesky, edges: ORDERS, spread: 0, sizes_max: [1.0; 4], work_max: 2e8 },
+    Plan { op: Op::Cholesky, edges: FACTORS, spread: 0, sizes_max: [1.0; 4], work_max: 2e8 },
     Plan {
         op: Op::Solve,
         edges: &[4, 16, 64, 200],
@@ -140,15 +153,32 @@ pub fn calibration_shapes() -> Vec<Spec> {
 struct Runner {
     series: Series,
     backend: Arc<dyn Backend>,
-    /// The newest ratios to the best time of the shape.
-    behind: Vec<f64>,
+    /// The work of each shape and the ratio to the best time of it.
+    behind: Vec<(f64, f64)>,
+    /// Shapes that were passed over since the last measured one.
+    passed: usize,
 }
 
 impl Runner {
-    /// Whether it is too far behind, and not catching up.
+    /// Whether it is far behind and not catching up while work grows: a GPU's start-up pays off, plain loops do not.
     fn out(&self) -> bool {
-        let Some(newest) = self.behind.last_chunk::<BEHIND_SHAPES>() else { return false };
-        newest.iter().all(|&ratio| ratio > BEHIND) && newest[BEHIND_SHAPES - 1] > 0.7 * newest[0]
+        let Some(&(work, _)) = self.behind.last() else { return false };
+        let before = self.behind.partition_point(|(earlier, _)| *earlier <= work / CATCHING_UP_OVER);
+        let mean = |ratios: &[(f64, f64)]| {
+            let newest = ratios.last_chunk::<BEHIND_SHAPES>()?;
+            Some(newest.iter().map(|(_, ratio)| ratio.ln()).sum::<f64>() / newest.len() as f64)
+        };
+        let (Some(then), Some(now)) = (mean(&self.behind[..before]), mean(&self.behind)) else {
+            return false;
+        };
+        now > BEHIND.ln() && now > then + CATCHING_UP.ln()
+    }
+
+    /// Whether this shape is left out because the backend is so far behind that an outline of it is enough.
+    fn passes(&mut self) -> bool {
+        let far = self.behind.last().is_some_and(|(_, ratio)| *ratio > FAR_BEHIND);
+        self.passed = if far { (self.passed + 1) % OUTLINE } else { 0 };
+        self.passed != 0
     }
 
     /// Whether one run would take too long, judged by the most work so far.
@@ -164,7 +194,8 @@ impl Runner {
 
 /// Times each backend on one shape: nanoseconds of one run, or nothing where it failed.
 pub fn measure(clock: &dyn Clock, spec: &Spec, backends: &[&dyn Backend]) -> Vec<Option<f64>> {
-    let Some(mut workload) = Workload::new(spec) else { return vec![None; backends.len()] };
+    let workload = if backends.is_empty() { None } else { Workload::new(spec) };
+    let Some(mut workload) = workload else { return vec![None; backends.len()] };
     let mut run = |backend: &dyn Backend, times: usize| -> Option<f64> {
         let start = clock.now_ns();
         for _ in 0..times {
@@ -276,10 +307,10 @@ fn shape(clock: &dyn Clock, spec: &Spec, backends: &[Arc<dyn Backend>], runners:
         let id = backend.id();
         let at = position(runners, kind, id).unwrap_or_else(|| {
             let series = Series { kind, backend: id, points: Vec::new() };
-            runners.push(Runner { series, backend: Arc::clone(backend), behind: Vec::new() });
+            runners.push(Runner { series, backend: Arc::clone(backend), behind: Vec::new(), passed: 0 });
             runners.len() - 1
         });
-        if !runners[at].out() && !runners[at].too_long(spec) {
+        if !runners[at].out() && !runners[at].too_long(spec) && !runners[at].passes() {
             running.push(at);
         }
     }
@@ -291,7 +322,7 @@ fn shape(clock: &dyn Clock, spec: &Spec, backends: &[Arc<dyn Backend>], runners:
     for (at, ns) in running.into_iter().zip(times) {
         if let Some(ns) = ns {
             runners[at].series.points.push(Point { sizes, ns });
-            runners[at].behind.push(ns / best);
+            runners[at].behind.push((spec.flops(), ns / best));
         }
     }
 }

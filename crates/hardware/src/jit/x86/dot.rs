@@ -102,7 +102,8 @@ impl Generator<'_> {
         if steps * count <= self.budget / 2 {
             for at in 0..steps {
                 let first = at % sets * count;
-                let action = if at < sets && first >= filled { Action::Multiply } else { Action::MultiplyAdd };
+                let action =
+                    if at < sets && first >= filled { Action::Multiply } else { Action::MultiplyAdd };
                 self.step(count, first as Vector, action, (RDI, RSI), at as i32 * width);
             }
             return;
@@ -131,14 +132,7 @@ impl Generator<'_> {
     }
 
     /// One vector of x and of each row.
-    fn step(
-        &mut self,
-        count: usize,
-        first: Vector,
-        action: Action,
-        (a, x): (Gpr, Gpr),
-        offset: i32,
-    ) {
+    fn step(&mut self, count: usize, first: Vector, action: Action, (a, x): (Gpr, Gpr), offset: i32) {
         let width = widest(self.key.isa);
         self.out.asm.load(width, X, Memory::At(x, offset));
         for row in 0..count {

@@ -166,13 +166,15 @@ impl Assembler {
 
     /// The lanes whose sign bit is set in vector `mask` from memory, zero elsewhere (AVX2).
     pub(super) fn load_signed(&mut self, width: Width, to: Vector, from: Memory, mask: Vector) {
-        let code = Code { prefix: P66, vex_w: false, ..self.packed(2, if self.double { 0x2D } else { 0x2C }) };
+        let code =
+            Code { prefix: P66, vex_w: false, ..self.packed(2, if self.double { 0x2D } else { 0x2C }) };
         self.instruction(code, width, to, mask, Operand::Memory(from), 0, false);
     }
 
     /// The lanes whose sign bit is set in vector `mask` to memory (AVX2).
     pub(super) fn store_signed(&mut self, width: Width, from: Vector, to: Memory, mask: Vector) {
-        let code = Code { prefix: P66, vex_w: false, ..self.packed(2, if self.double { 0x2F } else { 0x2E }) };
+        let code =
+            Code { prefix: P66, vex_w: false, ..self.packed(2, if self.double { 0x2F } else { 0x2E }) };
         self.instruction(code, width, from, mask, Operand::Memory(to), 0, false);
     }
 
@@ -263,7 +265,13 @@ impl Assembler {
             ]);
             let unit = match code.unit {
                 Some(unit) => i32::from(unit),
-                None if broadcast => if self.double { 8 } else { 4 },
+                None if broadcast => {
+                    if self.double {
+                        8
+                    } else {
+                        4
+                    }
+                }
                 None => 16 << width as i32,
             };
             self.mod_rm(reg, rm, unit, usize::from(code.map == 3));

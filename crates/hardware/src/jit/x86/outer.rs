@@ -5,7 +5,9 @@
 //! a panel that the cache would not hold is copied to scratch memory first. Loops are written as loops; only the steps
 //! along k are unrolled, within a budget.
 
-use super::encode::{Action, Gpr, Memory, Operand, R8, R9, R10, R11, RAX, RBX, RCX, RDI, RDX, RSI, Vector, Width};
+use super::encode::{
+    Action, Gpr, Memory, Operand, R8, R9, R10, R11, RAX, RBX, RCX, RDI, RDX, RSI, Vector, Width,
+};
 use super::piece::{Emitter, Piece, has_masks, masked, pieces, widest};
 use crate::jit::Generated;
 use crate::jit::key::{Isa, KernelKey, Scale};
@@ -138,8 +140,7 @@ fn columns_of(key: &KernelKey, all: &[Piece], vectors: usize) -> Vec<Columns> {
 fn cost_of(key: &KernelKey, columns: &[Columns]) -> usize {
     let rows = |columns: &Columns| -> usize {
         let cost = |run: &Run| {
-            let block =
-                Block { rows: run.each, pieces: &columns.pieces, isa: key.isa, k: key.k as usize };
+            let block = Block { rows: run.each, pieces: &columns.pieces, isa: key.isa, k: key.k as usize };
             run.count * block.cost()
         };
         columns.rows.iter().map(cost).sum()
@@ -211,7 +212,8 @@ impl Generator<'_> {
         let mut done = 0;
         for (index, run) in part.rows.iter().enumerate() {
             let more = index + 1 < part.rows.len() || !last;
-            let block = Block { rows: run.each, pieces: &part.pieces, isa: self.key.isa, k: self.key.k as usize };
+            let block =
+                Block { rows: run.each, pieces: &part.pieces, isa: self.key.isa, k: self.key.k as usize };
             let rows = run.each as i32;
             if run.count > 1 {
                 self.out.asm.set(R11, run.count as u32);
