@@ -22,7 +22,7 @@ const KNOWN: u64 = 4;
 /// The weight of the newest time.
 const NEWEST: f64 = 0.125;
 /// A time that is further off than this factor counts as this far off: the machine did something else.
-const OUTLIER: f64 = 1.5;
+const OUTLIER: f64 = 2.0;
 
 /// Failures in a row after which a backend is left out for a while.
 const FAILURES: u32 = 3;

@@ -85,7 +85,7 @@ fn a_choice_moves_when_its_backend_becomes_slow_and_stays_when_it_does_not() {
     );
     // Somebody else uses the vector units: 60 times slower than measured.
     bed.fake(BackendId::Avx512).slower.store(6_000, Relaxed);
-    for _ in 0..2_000 {
+    for _ in 0..10_000 {
         run(&hardware, &spec);
     }
     assert_eq!(hardware.route(&spec).chosen, BackendId::Portable);
