@@ -323,6 +323,10 @@ impl Hardware {
         job: &mut Job<'_>,
         failure: Failure,
     ) -> Result<BackendId, Failure> {
+        if broke.workers > 1 {
+            // Every backend was asked for the part that broke, and the other parts are done.
+            return Err(failure);
+        }
         self.router.rescue(&decision.class, broke.member, job, failure, &self.watch())
     }
 

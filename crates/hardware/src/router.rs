@@ -271,7 +271,7 @@ impl Router {
             let out = member.health.out_until_ns(now_ns).or(class.out_until_ns(at, now_ns));
             if let Some(until) = out {
                 self.retry_at_ns.fetch_min(until, Relaxed);
-            } else if member.backend.supports(spec) && !(member.stand_in && !ways.is_empty()) {
+            } else if (!member.stand_in || ways.is_empty()) && member.backend.supports(spec) {
                 ways.extend(self.ways_of(spec, at, calibrated.as_deref()));
             }
         }
@@ -420,11 +420,13 @@ impl Router {
     /// Every way, whether open or not, with what is known of it: for people.
     pub(crate) fn explain(&self, spec: &Spec, now_ns: u64) -> Vec<(Way, Option<u64>, Option<String>)> {
         let (class, calibrated) = (self.class(spec), self.calibrated());
-        let mut all = Vec::new();
+        let mut all: Vec<(Way, Option<u64>, Option<String>)> = Vec::new();
         for (at, member) in self.members.iter().enumerate() {
             let out = member.health.out_until_ns(now_ns).or(class.out_until_ns(at, now_ns));
             let refused = if !member.backend.supports(spec) {
                 Some("does not run jobs like this".to_owned())
+            } else if member.stand_in && all.iter().any(|(_, _, refused)| refused.is_none()) {
+                Some("only asked for what nobody else runs".to_owned())
             } else {
                 out.map(|until| {
                     let seconds = (until - now_ns).div_ceil(1_000_000_000);
