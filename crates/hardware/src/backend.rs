@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::jit::CacheStatistics;
 use crate::job::{Job, Spec};
 
 /// Everything that can run a job, on some machine.
@@ -138,6 +139,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// [`Failure::Broken`] leaves the result as it was, so that another backend can run the same job.
     /// [`Failure::NotPositiveDefinite`] leaves the lower triangle in no defined state.
     fn run(&self, job: &mut Job<'_>) -> Result<(), Failure>;
+
+    /// What its cache of generated kernels did so far, where it has one.
+    fn cache_statistics(&self) -> Option<CacheStatistics> {
+        None
+    }
 }
 
 #[cfg(test)]

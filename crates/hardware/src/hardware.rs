@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::backend::{Backend, BackendId, Failure, Family};
 use crate::backends::{self, Listing};
+use crate::jit::CacheStatistics;
 use crate::job::{Job, Spec};
 use crate::monitor::Monitor;
 use crate::probe::cache::CacheError;
@@ -181,8 +182,8 @@ struct Measuring {
 static SHARED: OnceLock<Hardware> = OnceLock::new();
 
 impl Hardware {
-    /// Hardware of its own, with the backends that are listed and allowed. The portable one is always among them, so
-    /// that no job is without a result. Reads the calibration in the cache folder, if there is one.
+    /// Hardware of its own, with the backends that are listed and allowed. Where the portable one is switched off or
+    /// another is pinned, it stands in for what nobody else runs, so that no job is without a result. Reads the calibration in the cache folder, if there is one.
     #[must_use]
     pub fn new(listings: Vec<Listing>, switches: Switches, options: Options) -> Self {
         let pinned = |id: BackendId| options.pin.is_none_or(|pin| pin == id);
@@ -192,9 +193,10 @@ impl Hardware {
             .filter_map(|listing| listing.backend.clone().ok())
             .collect();
         members.sort_by_key(|member| PREFERENCE.iter().position(|id| *id == member.id()));
-        if !members.iter().any(|member| member.id() == BackendId::Portable) {
-            members.push(Arc::new(backends::Portable));
-        }
+        let portable = |listing: &&Listing| listing.id == BackendId::Portable;
+        let listed = listings.iter().find(portable).and_then(|listing| listing.backend.clone().ok());
+        let missing = !members.iter().any(|member| member.id() == BackendId::Portable);
+        let stand_in = missing.then(|| listed.unwrap_or_else(|| Arc::new(backends::Portable)));
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let limits = Limits {
             workers: match (options.pin, options.workers_max) {
@@ -209,7 +211,7 @@ impl Hardware {
             listings,
             switches,
             options,
-            router: Router::new(members, limits),
+            router: Router::new(members, stand_in, limits),
             monitor: Monitor::default(),
             measuring: Measuring::default(),
             unused: Mutex::default(),
@@ -322,6 +324,10 @@ impl Hardware {
         job: &mut Job<'_>,
         failure: Failure,
     ) -> Result<BackendId, Failure> {
+        if broke.workers > 1 {
+            // Every backend was asked for the part that broke, and the other parts are done.
+            return Err(failure);
+        }
         self.router.rescue(&decision.class, broke.member, job, failure, &self.watch())
     }
 
@@ -356,7 +362,7 @@ impl Hardware {
             let reason = match &listing.backend {
                 Err(reason) => Some(reason.clone()),
                 Ok(_) if !self.switches.allow(id) => Some("switched off".to_owned()),
-                Ok(_) if !self.router.members.iter().any(|member| member.id == id) => {
+                Ok(_) if self.router.members.iter().all(|member| member.id != id || member.stand_in) => {
                     Some("another backend is pinned".to_owned())
                 }
                 Ok(_) => self
@@ -389,6 +395,12 @@ impl Hardware {
                 Calibration::Absent { reason: reason.clone() }
             }
         }
+    }
+
+    /// What the cache of generated kernels did so far, where kernels are generated.
+    #[must_use]
+    pub fn generated(&self) -> Option<CacheStatistics> {
+        self.listings.iter().find_map(|listing| listing.backend.as_ref().ok()?.cache_statistics())
     }
 
     /// Counters and times.

@@ -63,6 +63,8 @@ const GUESSED_GFLOPS: f64 = 5.0;
 pub(crate) struct Member {
     pub(crate) id: BackendId,
     pub(crate) backend: Arc<dyn Backend>,
+    /// Only asked for what nobody else runs.
+    pub(crate) stand_in: bool,
     health: Health,
 }
 
@@ -148,15 +150,23 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// `members` in the order of preference; the portable one must be among them.
-    pub(crate) fn new(members: Vec<Arc<dyn Backend>>, limits: Limits) -> Self {
+    /// `members` in the order of preference. The portable one must be among them, or be the stand-in, which is only
+    /// asked for what nobody else runs.
+    pub(crate) fn new(
+        members: Vec<Arc<dyn Backend>>,
+        stand_in: Option<Arc<dyn Backend>>,
+        limits: Limits,
+    ) -> Self {
         static ROUTERS: AtomicU64 = AtomicU64::new(0);
-        let member = |backend: Arc<dyn Backend>| {
-            Arc::new(Member { id: backend.id(), backend, health: Health::default() })
+        let member = |stand_in: bool| {
+            move |backend: Arc<dyn Backend>| {
+                Arc::new(Member { id: backend.id(), backend, stand_in, health: Health::default() })
+            }
         };
+        let members = members.into_iter().map(member(false)).chain(stand_in.map(member(true)));
         Self {
             number: ROUTERS.fetch_add(1, Relaxed),
-            members: members.into_iter().map(member).collect(),
+            members: members.collect(),
             limits,
             generation: AtomicU64::new(0),
             retry_at_ns: AtomicU64::new(u64::MAX),
@@ -261,7 +271,7 @@ impl Router {
             let out = member.health.out_until_ns(now_ns).or(class.out_until_ns(at, now_ns));
             if let Some(until) = out {
                 self.retry_at_ns.fetch_min(until, Relaxed);
-            } else if member.backend.supports(spec) {
+            } else if (!member.stand_in || ways.is_empty()) && member.backend.supports(spec) {
                 ways.extend(self.ways_of(spec, at, calibrated.as_deref()));
             }
         }
@@ -410,11 +420,13 @@ impl Router {
     /// Every way, whether open or not, with what is known of it: for people.
     pub(crate) fn explain(&self, spec: &Spec, now_ns: u64) -> Vec<(Way, Option<u64>, Option<String>)> {
         let (class, calibrated) = (self.class(spec), self.calibrated());
-        let mut all = Vec::new();
+        let mut all: Vec<(Way, Option<u64>, Option<String>)> = Vec::new();
         for (at, member) in self.members.iter().enumerate() {
             let out = member.health.out_until_ns(now_ns).or(class.out_until_ns(at, now_ns));
             let refused = if !member.backend.supports(spec) {
                 Some("does not run jobs like this".to_owned())
+            } else if member.stand_in && all.iter().any(|(_, _, refused)| refused.is_none()) {
+                Some("only asked for what nobody else runs".to_owned())
             } else {
                 out.map(|until| {
                     let seconds = (until - now_ns).div_ceil(1_000_000_000);

@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 pub(crate) use meters::record;
 pub use question::{Question, SIZE_MAX, sizes};
 use report::probed;
-pub use report::{FamilySwitch, Machine, Report, Route, Work};
+pub use report::{FamilySwitch, Generated, Machine, Report, Route, Work};
 pub use settings::Settings;
 
 use crate::config::ConfigError;

@@ -159,6 +159,10 @@ impl Backend for Jit {
             )),
         }
     }
+
+    fn cache_statistics(&self) -> Option<CacheStatistics> {
+        Some(self.statistics())
+    }
 }
 
 /// C ← β·C, where β = 0 reads nothing.

@@ -1,7 +1,7 @@
 //! The measurements behind the cost model: which shapes, in which order, for how long.
 //!
-//! Small shapes of every operation come first, so that a budget that ends early costs detail on large shapes, not whole
-//! operations. Backends take turns within a round and the least time counts: whatever else the machine does only adds.
+//! One shape in four comes first, then the rest, the least work first: a budget that ends early costs detail, not whole
+//! operations or all large shapes. Backends take turns within a round and the least time counts: whatever else the machine does only adds.
 //! A backend that falls ever further behind is not measured on.
 
 use std::sync::Arc;
@@ -15,8 +15,9 @@ use crate::backend::{Backend, BackendId};
 use crate::element::ElementType;
 use crate::job::{Layout, Op, Order, Spec};
 
-/// All measurements together take about this long at most.
+/// All measurements together take about this long, and on a busy machine the outline alone may take longer.
 const BUDGET_NS: u64 = 3_000_000_000;
+const OUTLINE_BUDGET_NS: u64 = 10_000_000_000;
 /// One timed sample is at least this long, so that the clock's own cost does not show.
 const SAMPLE_NS: f64 = 8_000.0;
 const ROUNDS: usize = 7;
@@ -24,9 +25,15 @@ const ROUNDS: usize = 7;
 const SHAPE_NS: u64 = 6_000_000;
 /// Longer runs are left to the model.
 const RUN_NS: f64 = 40e6;
-/// A backend this many times behind, at this many shapes in a row, is out.
+/// A backend this many times behind, on average of so many shapes, is out, unless the ratio fell to this share while work
+/// grew so many times.
 const BEHIND: f64 = 3.0;
 const BEHIND_SHAPES: usize = 4;
+const CATCHING_UP: f64 = 0.7;
+const CATCHING_UP_OVER: f64 = 8.0;
+/// A backend this many times behind is measured at one in so many shapes.
+const FAR_BEHIND: f64 = 10.0;
+const OUTLINE: usize = 8;
 
 /// Shapes of one operation: sides of cubes, then a spread over all proportions.
 struct Plan {
@@ -49,6 +56,13 @@ const ORDERS: &[usize] = &[
     1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512, 700,
 ];
 
+/// Blocked factorisations change their ways at small orders.
+const FACTORS: &[usize] = &[
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17, 19, 20, 21, 24, 25, 26, 28, 31, 32, 33, 36, 40,
+    44, 48, 50, 56, 63, 64, 65, 72, 80, 96, 112, 128, 144, 160, 192, 200, 224, 256, 288, 320, 384, 400, 512,
+    700,
+];
+
 const PLANS: [Plan; 10] = [
     Plan { op: Op::Gemm, edges: CUBES, spread: 64, sizes_max: [600.0, 600.0, 600.0, 1.0], work_max: 6e6 },
     Plan { op: Op::Gemv, edges: ORDERS, spread: 48, sizes_max: [2e3, 1.0, 2e3, 1.0], work_max: 2e6 },
@@ -61,7 +75,7 @@ const PLANS: [Plan; 10] = [
         sizes_max: [48.0, 48.0, 48.0, 400.0],
         work_max: 3e6,
     },
-    Plan { op: Op::Cholesky, edges: ORDERS, spread: 0, sizes_max: [1.0; 4], work_max: 2e8 },
+    Plan { op: Op::Cholesky, edges: FACTORS, spread: 0, sizes_max: [1.0; 4], work_max: 2e8 },
     Plan {
         op: Op::Solve,
         edges: &[4, 16, 64, 200],
@@ -119,36 +133,69 @@ fn layouts(op: Op) -> Vec<Layout> {
     }
 }
 
-/// Everything that a calibration measures, the least work first.
-#[must_use]
-pub fn calibration_shapes() -> Vec<Spec> {
+/// Everything that a calibration measures, and whether it belongs to the outline, in order.
+fn everything() -> Vec<(bool, Spec)> {
     let mut all = Vec::new();
     for plan in &PLANS {
         let elements: &[ElementType] =
             if plan.op == Op::GemmI8 { &[ElementType::I8] } else { &[ElementType::F32, ElementType::F64] };
-        for (&element, layout) in
-            elements.iter().flat_map(|e| layouts(plan.op).into_iter().map(move |l| (e, l)))
-        {
-            all.extend(shapes(plan, element, layout));
+        for &element in elements {
+            for layout in layouts(plan.op) {
+                let mut shapes = shapes(plan, element, layout);
+                shapes.sort_by(|a, b| a.flops().total_cmp(&b.flops()));
+                all.extend(shapes.into_iter().enumerate().map(|(at, spec)| (at % 4 == 0, spec)));
+            }
         }
     }
-    all.sort_by(|a, b| a.flops().total_cmp(&b.flops()));
+    all.sort_by(|(a_first, a), (b_first, b)| b_first.cmp(a_first).then(a.flops().total_cmp(&b.flops())));
     all
+}
+
+/// Everything that a calibration measures.
+#[must_use]
+pub fn calibration_shapes() -> Vec<Spec> {
+    everything().into_iter().map(|(_, spec)| spec).collect()
 }
 
 /// One backend's course through one kind of job.
 struct Runner {
     series: Series,
     backend: Arc<dyn Backend>,
-    /// The newest ratios to the best time of the shape.
-    behind: Vec<f64>,
+    /// The work of each shape and the ratio to the best time of it, by work.
+    behind: Vec<(f64, f64)>,
+    /// Shapes that were passed over since the last measured one.
+    passed: usize,
 }
 
 impl Runner {
-    /// Whether it is too far behind, and not catching up.
-    fn out(&self) -> bool {
-        let Some(newest) = self.behind.last_chunk::<BEHIND_SHAPES>() else { return false };
-        newest.iter().all(|&ratio| ratio > BEHIND) && newest[BEHIND_SHAPES - 1] > 0.7 * newest[0]
+    /// What is known of shapes with no more work than this.
+    fn behind_up_to(&self, work: f64) -> &[(f64, f64)] {
+        &self.behind[..self.behind.partition_point(|(known, _)| *known <= work)]
+    }
+
+    /// Whether it is far behind and not catching up while work grows: a GPU's start-up pays off, plain loops do not.
+    fn out(&self, work: f64) -> bool {
+        let mean = |ratios: &[(f64, f64)]| {
+            let last = ratios.last_chunk::<BEHIND_SHAPES>()?;
+            Some(last.iter().map(|(_, ratio)| ratio.ln()).sum::<f64>() / last.len() as f64)
+        };
+        let (then, now) = (self.behind_up_to(work / CATCHING_UP_OVER), self.behind_up_to(work));
+        let (Some(then), Some(now)) = (mean(then), mean(now)) else { return false };
+        now > BEHIND.ln() && now > then + CATCHING_UP.ln()
+    }
+
+    /// Whether this shape is left out because the backend is so far behind that an outline of it is enough.
+    fn passes(&mut self, work: f64) -> bool {
+        let far = self.behind_up_to(work).last().is_some_and(|(_, ratio)| *ratio > FAR_BEHIND);
+        self.passed = if far { (self.passed + 1) % OUTLINE } else { 0 };
+        self.passed != 0
+    }
+
+    /// Takes note of a shape's time and how far behind the best it is.
+    fn note(&mut self, point: Point, work: f64, ratio: f64) {
+        self.series.points.push(point);
+        let at = self.behind.partition_point(|(known, _)| *known <= work);
+        self.behind.insert(at, (work, ratio));
     }
 
     /// Whether one run would take too long, judged by the most work so far.
@@ -164,7 +211,8 @@ impl Runner {
 
 /// Times each backend on one shape: nanoseconds of one run, or nothing where it failed.
 pub fn measure(clock: &dyn Clock, spec: &Spec, backends: &[&dyn Backend]) -> Vec<Option<f64>> {
-    let Some(mut workload) = Workload::new(spec) else { return vec![None; backends.len()] };
+    let workload = if backends.is_empty() { None } else { Workload::new(spec) };
+    let Some(mut workload) = workload else { return vec![None; backends.len()] };
     let mut run = |backend: &dyn Backend, times: usize| -> Option<f64> {
         let start = clock.now_ns();
         for _ in 0..times {
@@ -208,11 +256,12 @@ pub(super) fn run(
     backends: &[Arc<dyn Backend>],
     mut progress: impl FnMut(usize, usize),
 ) -> Vec<Series> {
-    let shapes = calibration_shapes();
+    let shapes = everything();
     let start = clock.now_ns();
     let mut runners: Vec<Runner> = Vec::new();
-    for (done, spec) in shapes.iter().enumerate() {
-        if clock.now_ns().saturating_sub(start) > BUDGET_NS {
+    for (done, (outline, spec)) in shapes.iter().enumerate() {
+        let budget_ns = if *outline { OUTLINE_BUDGET_NS } else { BUDGET_NS };
+        if clock.now_ns().saturating_sub(start) > budget_ns {
             break;
         }
         if done % 16 == 0 {
@@ -276,10 +325,11 @@ fn shape(clock: &dyn Clock, spec: &Spec, backends: &[Arc<dyn Backend>], runners:
         let id = backend.id();
         let at = position(runners, kind, id).unwrap_or_else(|| {
             let series = Series { kind, backend: id, points: Vec::new() };
-            runners.push(Runner { series, backend: Arc::clone(backend), behind: Vec::new() });
+            runners.push(Runner { series, backend: Arc::clone(backend), behind: Vec::new(), passed: 0 });
             runners.len() - 1
         });
-        if !runners[at].out() && !runners[at].too_long(spec) {
+        let (runner, work) = (&mut runners[at], spec.flops());
+        if !runner.out(work) && !runner.too_long(spec) && !runner.passes(work) {
             running.push(at);
         }
     }
@@ -290,8 +340,7 @@ fn shape(clock: &dyn Clock, spec: &Spec, backends: &[Arc<dyn Backend>], runners:
     let best = times.iter().flatten().copied().fold(f64::INFINITY, f64::min);
     for (at, ns) in running.into_iter().zip(times) {
         if let Some(ns) = ns {
-            runners[at].series.points.push(Point { sizes, ns });
-            runners[at].behind.push(ns / best);
+            runners[at].note(Point { sizes, ns }, spec.flops(), ns / best);
         }
     }
 }

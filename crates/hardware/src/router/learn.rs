@@ -22,7 +22,7 @@ const KNOWN: u64 = 4;
 /// The weight of the newest time.
 const NEWEST: f64 = 0.125;
 /// A time that is further off than this factor counts as this far off: the machine did something else.
-const OUTLIER: f64 = 1.5;
+const OUTLIER: f64 = 2.0;
 
 /// Failures in a row after which a backend is left out for a while.
 const FAILURES: u32 = 3;
@@ -132,8 +132,10 @@ impl Class {
         let allowed = TRIES + state.timed / TIMED_PER_TRY;
         let candidates = ways.iter().enumerate().filter(|(at, way)| {
             let tried = state.track(way).map_or(0, |track| track.tried);
-            let expected = state.known_ns(way).or(way.predicted_ns);
-            *at != chosen && tried < allowed && expected.is_some_and(|ns| ns < limit)
+            // Times may have been bad when it was tried, so the prediction speaks for it as well.
+            let hoped =
+                [state.known_ns(way), way.predicted_ns].into_iter().flatten().fold(f64::INFINITY, f64::min);
+            *at != chosen && tried < allowed && hoped < limit
         });
         // The least known first.
         candidates.min_by_key(|(_, way)| state.track(way).map_or(0, |track| track.tried)).map(|(at, _)| at)
@@ -152,9 +154,12 @@ impl Class {
         let Some(predicted) = way.predicted_ns.filter(|&predicted| predicted > 0.0) else { return false };
         #[allow(clippy::cast_precision_loss)]
         let ratio = (took_ns as f64 / predicted).max(1e-3);
-        if track.timed == WARM_UP + 1 {
+        if track.timed <= WARM_UP + 1 {
             track.ratio = ratio;
-        } else if track.timed > WARM_UP {
+        } else if track.timed <= WARM_UP + KNOWN {
+            // What else the machine did in the first few only added.
+            track.ratio = track.ratio.min(ratio);
+        } else {
             let ratio = ratio.clamp(track.ratio / OUTLIER, track.ratio * OUTLIER);
             track.ratio += NEWEST * (ratio - track.ratio);
         }

@@ -4,7 +4,10 @@
 
 use nautilus_hardware::{Calibration, Hardware, Row};
 
+use super::report::worked;
+
 /// Puts what is counted now where the scrape finds it.
+#[allow(clippy::cast_precision_loss)]
 pub(crate) fn record(service: &'static str, hardware: &Hardware) {
     let status = hardware.status();
     for backend in &status.backends {
@@ -18,7 +21,14 @@ pub(crate) fn record(service: &'static str, hardware: &Hardware) {
     } else {
         0.0
     });
-    for row in hardware.monitor().snapshot() {
+    if let Some(cache) = hardware.generated() {
+        metrics::counter!("nautilus_hardware_jit_cache_hits_total", "service" => service)
+            .absolute(cache.hits);
+        metrics::counter!("nautilus_hardware_jit_cache_misses_total", "service" => service)
+            .absolute(cache.misses);
+        metrics::gauge!("nautilus_hardware_jit_cache_bytes", "service" => service).set(cache.bytes as f64);
+    }
+    for row in worked(hardware) {
         record_row(service, &row);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::sync::OnceLock;
 
+use nautilus_hardware::jit::CacheStatistics;
 use nautilus_hardware::probe::{Class, CpuCache, Machine as Probed};
 use nautilus_hardware::{
     BackendId, BackendStatus, Calibration, Candidate, ElementType, Family, Hardware, Op, Peaks, Row, Spec,
@@ -29,6 +30,8 @@ pub struct Report {
     pub pinned: Option<BackendId>,
     /// The most cores that one job may use.
     pub workers_max: usize,
+    /// The cache of kernels generated at run time; null where none are.
+    pub generated: Option<Generated>,
     /// What was done since the process started, by operation, element, size and backend.
     pub work: Vec<Work>,
 }
@@ -71,6 +74,25 @@ pub struct Machine {
     /// The most that one core can do, where that was measured.
     #[schema(value_type = Option<Object>)]
     pub peaks: Option<Peaks>,
+}
+
+/// Kernels generated at run time, since the process started.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Generated {
+    /// Jobs whose kernel was there.
+    pub hits: u64,
+    /// Jobs whose kernel was not.
+    pub misses: u64,
+    /// Kernels generated.
+    pub kernels_generated: u64,
+    /// Time that took, together.
+    pub generation_ns: u64,
+    /// Kernels thrown out to stay within the bounds.
+    pub evicted: u64,
+    /// Kernels held now.
+    pub kernels: usize,
+    /// Bytes of their pages.
+    pub bytes: usize,
 }
 
 /// What the environment says about backends.
@@ -181,9 +203,15 @@ impl Report {
             calibration: status.calibration,
             pinned: status.pinned,
             workers_max: status.workers_max,
-            work: hardware.monitor().snapshot().into_iter().map(Work::from).collect(),
+            generated: hardware.generated().map(Generated::from),
+            work: worked(hardware).map(Work::from).collect(),
         }
     }
+}
+
+/// Rows that stand for a job; asking for a route makes some that do not.
+pub(super) fn worked(hardware: &Hardware) -> impl Iterator<Item = Row> {
+    hardware.monitor().snapshot().into_iter().filter(|row| row.calls > 0)
 }
 
 /// What does not change while the process runs is looked at once.
@@ -212,6 +240,13 @@ impl Machine {
             gpus: machine.gpus.iter().map(|gpu| gpu.name.clone()).collect(),
             peaks,
         }
+    }
+}
+
+impl From<CacheStatistics> for Generated {
+    fn from(cache: CacheStatistics) -> Self {
+        let CacheStatistics { hits, misses, generated, generation_ns, evicted, kernels, bytes } = cache;
+        Self { hits, misses, kernels_generated: generated, generation_ns, evicted, kernels, bytes }
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Settings {
     pub pin_backend: String,
     /// Threads that one job may use; 0 for as many as there are cores.
     pub workers_max: usize,
-    /// Where measurements are kept; empty for the system's cache folder.
+    /// Where the backends' speeds are kept; empty for `$NAUTILUS_CACHE_DIR`, or else the user's cache folder.
     pub cache_folder: PathBuf,
 }
 

@@ -2,8 +2,6 @@
 //!
 //! Whether a backend computes what it should is tested beside it.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::support::{Engines, Place, ask, eventually, get, list};
@@ -37,6 +35,7 @@ fn every_service_shows_the_machine_and_answers_where_a_job_goes() {
         assert!(report["machine"]["threads"].as_u64() >= report["machine"]["cores"].as_u64(), "{service}");
         assert_eq!(report["machine"]["architecture"], std::env::consts::ARCH);
         assert_eq!(backend(&report, "portable")["on"], true);
+        assert_eq!(backend(&report, "jit")["on"] == true, report["generated"].is_object());
         assert_eq!((&report["pinned"], &report["switches"]["force"]), (&Value::Null, &Value::Null));
         assert_eq!(report["calibration"]["state"], "absent", "nobody measured in this folder");
         for found in list(&report["backends"]) {
@@ -91,7 +90,7 @@ fn questions_without_an_answer_are_refused_in_one_sentence() {
         "batched_gemm&m=1&n=1&k=1&batch=1048576",
         "gemm_i8&m=1&n=2&k=3",
     ] {
-        assert_eq!(get(&engines.vpin, &format!("/v1/hardware/route?op={op}"))["workers"], 1, "{op}");
+        assert!(get(&engines.vpin, &format!("/v1/hardware/route?op={op}"))["chosen"].is_string(), "{op}");
     }
     engines.stop();
 }
@@ -182,5 +181,58 @@ fn the_command_line_shows_and_explains() {
         assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stderr.starts_with("error: ") && ended.stderr.contains(part), "{}", ended.stderr);
     }
-    assert!(!Path::new(&place.path("cache")).exists(), "nothing was measured");
+    assert!(!place.path("cache").exists(), "nothing was measured");
+}
+
+/// The state of the calibration in `nautilus hardware --json`.
+fn calibration(place: &Place) -> Value {
+    let json = place.run(&["hardware", "--json"]).stdout;
+    serde_json::from_str::<Value>(&json).expect("JSON")["calibration"].clone()
+}
+
+#[test]
+fn a_machine_is_measured_once_and_a_damaged_measurement_is_not_used() {
+    let place = Place::new().with("NAUTILUS__HARDWARE__CACHE_FOLDER", "measured");
+    let ended = place.run(&["hardware", "calibrate", "--json"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let report: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(report["calibration"]["state"], "measured");
+    // Only what has loops of its own is measured.
+    let has_peaks = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+    assert!(!has_peaks || report["machine"]["peaks"]["gflops_f64"].as_f64() > Some(0.0), "{report}");
+    assert_eq!(calibration(&place)["state"], "measured", "another process knows it");
+    let json = place.run(&["hardware", "route", "gemm", "64", "64", "64", "--json"]).stdout;
+    let route: Value = serde_json::from_str(&json).expect("JSON");
+    let times: Vec<_> = list(&route["candidates"])
+        .iter()
+        .filter_map(|candidate| candidate["predicted_ns"].as_f64())
+        .collect();
+    assert!(!times.is_empty() && times.is_sorted() && times[0] > 0.0, "{route}");
+    for file in std::fs::read_dir(place.path("measured")).expect("a folder").flatten() {
+        if file.path().extension().is_some_and(|extension| extension == "json") {
+            std::fs::write(file.path(), "{\"version\": \"of somebody else\"}").expect("a file");
+        }
+    }
+    let damaged = calibration(&place);
+    assert!(damaged["state"] == "absent" && damaged["reason"].is_string(), "{damaged}");
+    let pinned = place.with("NAUTILUS__HARDWARE__PIN_BACKEND", "portable");
+    let ended = pinned.run(&["hardware", "calibrate"]);
+    assert!(ended.code == Some(64) && ended.stderr.contains("a backend is pinned"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_first_start_measures_in_the_background() {
+    let place = Place::new().with("NAUTILUS__HARDWARE__CALIBRATE", "true");
+    let engines = place.start(&["up", "--no-simulator"]);
+    let at = eventually("the machine is measured", || {
+        let report = get(&engines.vpin, "/v1/hardware");
+        report["calibration"]["at_unix_s"].as_u64()
+    });
+    let metrics = ask("GET", &engines.vpin, "/metrics", None).text;
+    assert_eq!(series(&metrics, "nautilus_hardware_calibrated", "vpin"), Some(1.0));
+    engines.stop();
+    let again = place.start(&["up", "--no-simulator"]);
+    let report = get(&again.vpin, "/v1/hardware");
+    assert_eq!(report["calibration"]["at_unix_s"].as_u64(), Some(at), "it is not measured again");
+    again.stop();
 }
