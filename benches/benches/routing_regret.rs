@@ -29,7 +29,8 @@ struct Trial {
 
 impl Trial {
     fn best(&self) -> (BackendId, f64) {
-        let least = self.ns.iter().min_by(|a, b| a.1.total_cmp(b.1)).expect("the portable one runs everything");
+        let least =
+            self.ns.iter().min_by(|a, b| a.1.total_cmp(b.1)).expect("the portable one runs everything");
         (*least.0, *least.1)
     }
 
@@ -63,7 +64,9 @@ fn held_out(op: Op, element: ElementType, count: usize, seen: &HashSet<Spec>) ->
     while shapes.len() < count {
         let order = |by_columns: bool| if by_columns { Order::Columns } else { Order::Rows };
         let layout = match op {
-            Op::Gemm => Layout { a: order(numbers.next() < 0.3), b: order(numbers.next() < 0.3), c: Order::Rows },
+            Op::Gemm => {
+                Layout { a: order(numbers.next() < 0.3), b: order(numbers.next() < 0.3), c: Order::Rows }
+            }
             Op::Gemv | Op::Syrk => Layout { a: order(numbers.next() < 0.5), ..Layout::ROWS },
             _ => Layout::ROWS,
         };
