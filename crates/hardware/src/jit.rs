@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicU64;
 
 pub(crate) use cache::Cache;
 pub use cache::{CacheStatistics, Limits};
+pub(crate) use key::Request;
 pub use key::{Form, GemmShape, Isa, KernelKey, Scale, Strides};
 pub(crate) use plan::{Operands, Program};
 pub use plan::{Plan, PlanError};
@@ -63,7 +64,9 @@ impl Kernel {
     pub(crate) fn generate(key: &KernelKey) -> Result<Self, String> {
         let Generated { code, scratch } = generate(key)?;
         if scratch > MAX_SCRATCH {
-            return Err(format!("the kernel would need {scratch} bytes of scratch memory: use another backend"));
+            return Err(format!(
+                "the kernel would need {scratch} bytes of scratch memory: use another backend"
+            ));
         }
         let code = memory::Code::new(&code)?;
         // SAFETY: the generator wrote this code as an `Entry`.
@@ -107,7 +110,7 @@ impl Kernel {
 fn generate(key: &KernelKey) -> Result<Generated, String> {
     match key.isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx2 => Ok(x86::generate(key)),
+        Isa::Avx512 | Isa::Avx512Halves | Isa::Avx2 => Ok(x86::generate(key)),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon | Isa::Sme => a64::generate(key, a64::streaming()),
         #[allow(unreachable_patterns)]
@@ -136,7 +139,7 @@ pub fn detect() -> Result<Isa, String> {
 pub fn runs(isa: Isa) -> bool {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx2 => x86::runs(isa),
+        Isa::Avx512 | Isa::Avx512Halves | Isa::Avx2 => x86::runs(isa),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => true,
         #[cfg(target_arch = "aarch64")]

@@ -7,14 +7,15 @@
 
 use crate::backend::{Backend, BackendId, Failure};
 use crate::element::{Element, ElementType};
-use crate::jit::{self, Cache, CacheStatistics, GemmShape, Isa, Limits, Operands, Program, Strides};
+use crate::jit::{
+    self, Cache, CacheStatistics, GemmShape, Isa, Kernel, Limits, Operands, Program, Request, Strides,
+};
 use crate::job::{BatchedGemm, Dot, Gemm, Job, Op, Spec, Task};
 use crate::view::{Extent, MatrixMut};
 
 /// The backend of generated kernels.
 #[derive(Debug)]
 pub struct Jit {
-    isa: Isa,
     cache: Cache,
 }
 
@@ -35,18 +36,16 @@ impl Jit {
         if !jit::runs(isa) {
             return Err(format!("this processor does not run {} code: choose another", isa.as_str()));
         }
-        let cache = Cache::new(limits);
+        let cache = Cache::new(isa, limits);
         // The smallest kernel there is: whether memory can be made executable is known now, not at the first job.
-        if let Some(program) = Program::new(&GemmShape::row_major(1, 1, 1), isa, 1.0, 0.0) {
-            cache.get(program.key())?;
-        }
-        Ok(Self { isa, cache })
+        cache.with(&Request::new(GemmShape::row_major(1, 1, 1), 1.0, 0.0), |_, _| ())?;
+        Ok(Self { cache })
     }
 
     /// The instruction set that code is generated for.
     #[must_use]
     pub fn isa(&self) -> Isa {
-        self.isa
+        self.cache.isa()
     }
 
     /// What the cache of kernels did so far.
@@ -60,7 +59,9 @@ impl Jit {
             Task::Gemm(gemm) => self.gemm(gemm),
             Task::BatchedGemm(batch) => self.batch(batch),
             Task::Dot(dot) => self.dot(dot),
-            _ => Err(Failure::Broken("kernels are not generated for this operation: use another backend".to_owned())),
+            _ => Err(Failure::Broken(
+                "kernels are not generated for this operation: use another backend".to_owned(),
+            )),
         }
     }
 
@@ -82,13 +83,13 @@ impl Jit {
             scale(c, *beta);
             return Ok(());
         }
-        let program = self.program(&shape, *alpha, *beta)?;
         let at = Operands { a: a.as_ptr(), b: b.as_ptr(), c: c.as_mut_ptr() };
-        self.cache
+        let run = |program: &Program, kernel: &Kernel| {
             // SAFETY: the views have the shape and strides of the program, a writable view shares no element with
             // others, and `with` checked the instruction set.
-            .with(program.key(), |kernel| unsafe { program.run(kernel, at, &[*alpha, *beta]) })
-            .map_err(Failure::Broken)
+            unsafe { program.run(kernel, at, &[*alpha, *beta]) };
+        };
+        self.cache.with(&Request::new(shape, *alpha, *beta), run).map_err(Failure::Broken)
     }
 
     fn batch<T: Element>(&self, batch: &mut BatchedGemm<'_, T>) -> Result<(), Failure> {
@@ -106,8 +107,8 @@ impl Jit {
         let strides = |extent: Extent| Strides { row: extent.row_stride, column: extent.column_stride };
         let shape =
             GemmShape { m, n, k, a: strides(a.extent()), b: strides(b.extent()), c: strides(c.extent()) };
-        let program = self.program(&shape, *alpha, *beta)?;
-        let run = |kernel: &std::sync::Arc<jit::Kernel>| {
+        let request = Request::new(shape, *alpha, *beta);
+        let run = |program: &Program, kernel: &Kernel| {
             for index in 0..c.count() {
                 let (a, b) = (a.matrix(index).as_ptr(), b.matrix(index).as_ptr());
                 let at = Operands { a, b, c: c.matrix(index).as_mut_ptr() };
@@ -115,7 +116,7 @@ impl Jit {
                 unsafe { program.run(kernel, at, &[*alpha, *beta]) };
             }
         };
-        self.cache.with(program.key(), run).map_err(Failure::Broken)
+        self.cache.with(&request, run).map_err(Failure::Broken)
     }
 
     fn dot<T: Element>(&self, Dot { x, y, result }: &mut Dot<'_, T>) -> Result<(), Failure> {
@@ -128,22 +129,12 @@ impl Jit {
             b: Strides { row: y.row_stride(), column: 1 },
             ..GemmShape::row_major(1, 1, x.rows())
         };
-        let program = self.program(&shape, T::ONE, T::ZERO)?;
         let at = Operands { a: x.as_ptr(), b: y.as_ptr(), c: std::ptr::from_mut::<T>(result) };
-        self.cache
+        let run = |program: &Program, kernel: &Kernel| {
             // SAFETY: as for a product: x as one row, y as one column.
-            .with(program.key(), |kernel| unsafe { program.run(kernel, at, &[T::ONE, T::ZERO]) })
-            .map_err(Failure::Broken)
-    }
-
-    fn program<T: Element>(&self, shape: &GemmShape, alpha: T, beta: T) -> Result<Program, Failure> {
-        let program = shape.is_within_limits().then(|| Program::new(shape, self.isa, alpha, beta)).flatten();
-        program.ok_or_else(|| {
-            Failure::Broken(
-                "a size or a stride is larger than kernels are generated for: use the backend for large matrices"
-                    .to_owned(),
-            )
-        })
+            unsafe { program.run(kernel, at, &[T::ONE, T::ZERO]) };
+        };
+        self.cache.with(&Request::new(shape, T::ONE, T::ZERO), run).map_err(Failure::Broken)
     }
 }
 
@@ -163,9 +154,9 @@ impl Backend for Jit {
         match job {
             Job::F32(task) => self.task(task),
             Job::F64(task) => self.task(task),
-            Job::I8(_) => {
-                Err(Failure::Broken("kernels are not generated for 8-bit integers: use another backend".to_owned()))
-            }
+            Job::I8(_) => Err(Failure::Broken(
+                "kernels are not generated for 8-bit integers: use another backend".to_owned(),
+            )),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Kernel;
-use super::key::KernelKey;
+use super::key::{Isa, KernelKey, Request};
+use super::{Kernel, Program};
 
 /// How much a cache may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +49,17 @@ pub struct CacheStatistics {
 
 const FRONT: usize = 64;
 
+/// What was asked for and what runs it.
+struct Slot {
+    request: Request,
+    program: Program,
+    kernel: Arc<Kernel>,
+}
+
 /// The kernels that a thread used last, of one cache.
 struct Front {
     cache: u64,
-    slots: Box<[Option<Arc<Kernel>>; FRONT]>,
+    slots: Box<[Option<Slot>; FRONT]>,
     hits: Arc<AtomicU64>,
 }
 
@@ -72,6 +79,7 @@ struct Shelf {
 /// A bounded cache of kernels.
 pub(crate) struct Cache {
     id: u64,
+    isa: Isa,
     limits: Limits,
     /// Goes up when a kernel is added, so that "recently used" is known without writing on every hit.
     epoch: AtomicU64,
@@ -81,41 +89,62 @@ pub(crate) struct Cache {
 static CACHES: AtomicU64 = AtomicU64::new(1);
 
 impl Cache {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(isa: Isa, limits: Limits) -> Self {
         let id = CACHES.fetch_add(1, Relaxed);
-        Self { id, limits, epoch: AtomicU64::new(1), shelf: Mutex::default() }
+        Self { id, isa, limits, epoch: AtomicU64::new(1), shelf: Mutex::default() }
     }
 
-    /// The kernel of `key`, generated if need be.
-    ///
-    /// # Errors
-    /// One sentence, where it cannot be generated.
-    pub(crate) fn get(&self, key: &KernelKey) -> Result<Arc<Kernel>, String> {
-        self.with(key, Arc::clone)
+    /// The instruction set of its kernels.
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
     }
 
-    /// Calls `use_it` with the kernel of `key`.
+    /// Calls `run` with the program of `request` and its kernel, generated if need be.
     ///
     /// # Errors
     /// One sentence, where the kernel cannot be generated.
     #[inline]
-    pub(crate) fn with<R>(&self, key: &KernelKey, use_it: impl FnOnce(&Arc<Kernel>) -> R) -> Result<R, String> {
-        let slot = usize::try_from(key.hash() >> 58).unwrap_or(0) % FRONT;
+    pub(crate) fn with<R>(
+        &self,
+        request: &Request,
+        run: impl FnOnce(&Program, &Kernel) -> R,
+    ) -> Result<R, String> {
+        let at = request.slot();
         LAST_USED.with_borrow_mut(|front| {
             if let Some(Front { cache, slots, hits }) = front
                 && *cache == self.id
-                && let Some(kernel) = &slots[slot]
-                && kernel.key == *key
+                && let Some(slot) = &slots[at]
+                && slot.request.is(request)
             {
                 // This thread alone writes its counter.
                 hits.store(hits.load(Relaxed) + 1, Relaxed);
-                self.touch(kernel);
-                return Ok(use_it(kernel));
+                self.touch(&slot.kernel);
+                return Ok(run(&slot.program, &slot.kernel));
             }
-            let kernel = self.find_or_generate(key)?;
-            let front = self.own(front);
-            Ok(use_it(front.slots[slot].insert(kernel)))
+            let slot = self.fill(front, at, request)?;
+            Ok(run(&slot.program, &slot.kernel))
         })
+    }
+
+    /// Puts the kernel of `request` into the thread's front, which is emptied if it served another cache.
+    #[cold]
+    fn fill<'a>(
+        &self,
+        front: &'a mut Option<Front>,
+        at: usize,
+        request: &Request,
+    ) -> Result<&'a mut Slot, String> {
+        let program = Program::new(request, self.isa).map_err(|error| error.to_string())?;
+        let kernel = self.find_or_generate(program.key())?;
+        if front.as_ref().is_none_or(|front| front.cache != self.id) {
+            *front = None;
+            let hits = Arc::<AtomicU64>::default();
+            self.lock().fronts.push(hits.clone());
+            let slots = Box::new([const { None }; FRONT]);
+            *front = Some(Front { cache: self.id, slots, hits });
+        }
+        let slots = &mut front.as_mut().expect("just made").slots;
+        Ok(slots[at].insert(Slot { request: *request, program, kernel }))
     }
 
     fn touch(&self, kernel: &Kernel) {
@@ -123,17 +152,6 @@ impl Cache {
         if kernel.used.load(Relaxed) != epoch {
             kernel.used.store(epoch, Relaxed);
         }
-    }
-
-    /// The thread's front, emptied if it served another cache.
-    #[cold]
-    fn own<'a>(&self, front: &'a mut Option<Front>) -> &'a mut Front {
-        if front.as_ref().is_none_or(|front| front.cache != self.id) {
-            let hits = Arc::<AtomicU64>::default();
-            self.lock().fronts.push(hits.clone());
-            *front = Some(Front { cache: self.id, slots: Box::new([const { None }; FRONT]), hits });
-        }
-        front.as_mut().expect("just made")
     }
 
     #[cold]
@@ -195,7 +213,8 @@ fn collect_ended(shelf: &mut Shelf) {
 }
 
 fn evict_the_oldest(shelf: &mut Shelf) {
-    let oldest = shelf.kernels.values().min_by_key(|kernel| kernel.used.load(Relaxed)).map(|kernel| kernel.key);
+    let oldest =
+        shelf.kernels.values().min_by_key(|kernel| kernel.used.load(Relaxed)).map(|kernel| kernel.key);
     if let Some(kernel) = oldest.and_then(|key| shelf.kernels.remove(&key)) {
         shelf.bytes -= kernel.page_bytes();
         shelf.counted.evicted += 1;
@@ -205,5 +224,88 @@ fn evict_the_oldest(shelf: &mut Shelf) {
 impl std::fmt::Debug for Cache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cache").field("limits", &self.limits).field("statistics", &self.statistics()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jit::key::GemmShape;
+    use crate::jit::{Operands, detect};
+
+    fn request(size: usize) -> Request {
+        Request::new(GemmShape::row_major(size, size, size), 1.0_f64, 0.0)
+    }
+
+    fn product(cache: &Cache, size: usize) -> Vec<f64> {
+        let a: Vec<f64> = (0..size * size).map(|at| (at % 7) as f64).collect();
+        let mut c = vec![0.0; size * size];
+        let at = Operands { a: a.as_ptr(), b: a.as_ptr(), c: c.as_mut_ptr() };
+        // SAFETY: three square matrices without gaps, as the request says, on the detected instruction set.
+        let run = |program: &Program, kernel: &Kernel| unsafe { program.run(kernel, at, &[1.0, 0.0]) };
+        cache.with(&request(size), run).unwrap();
+        c
+    }
+
+    fn expected(size: usize) -> Vec<f64> {
+        let a = |i: usize, j: usize| ((i * size + j) % 7) as f64;
+        let sum = |at: usize| (0..size).map(|p| a(at / size, p) * a(p, at % size)).sum();
+        (0..size * size).map(sum).collect()
+    }
+
+    #[test]
+    fn the_least_recently_used_kernel_goes_first() {
+        let Ok(isa) = detect() else { return };
+        let cache = Cache::new(isa, Limits { kernels: 3, bytes: 1 << 20 });
+        for size in [2, 3, 4] {
+            product(&cache, size);
+        }
+        product(&cache, 2);
+        product(&cache, 5);
+        let statistics = cache.statistics();
+        assert_eq!((statistics.kernels, statistics.evicted, statistics.generated), (3, 1, 4));
+        assert_eq!((statistics.hits, statistics.misses), (1, 4));
+        // Not through this thread's front: what the shelf itself holds.
+        let held = |size| cache.lock().kernels.contains_key(Program::new(&request(size), isa).unwrap().key());
+        assert!(held(2) && !held(3) && held(4) && held(5));
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_one_kernel_always_fits() {
+        let Ok(isa) = detect() else { return };
+        let cache = Cache::new(isa, Limits { kernels: 100, bytes: 3 * 4096 });
+        for size in 1..40 {
+            assert_eq!(product(&cache, size), expected(size));
+            let CacheStatistics { kernels, bytes, .. } = cache.statistics();
+            assert!(bytes <= 3 * 4096 || kernels == 1, "{kernels} kernels in {bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn threads_run_kernels_that_others_evict() {
+        let Ok(isa) = detect() else { return };
+        let cache = Cache::new(isa, Limits { kernels: 2, bytes: 1 << 20 });
+        let work = |thread: usize| {
+            for round in 0..200 {
+                let size = 1 + (round * (thread + 3) + thread) % 11;
+                assert_eq!(product(&cache, size), expected(size));
+            }
+        };
+        let work = &work;
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|thread| scope.spawn(move || work(thread))).collect();
+            for thread in threads {
+                // Joined one by one, since a scope does not wait for the end of thread-local storage.
+                thread.join().unwrap();
+            }
+        });
+        let statistics = cache.statistics();
+        assert_eq!(
+            statistics.hits + statistics.misses,
+            800,
+            "every call is counted, also those of ended threads"
+        );
+        assert!(statistics.kernels <= 2 && statistics.evicted > 0);
+        assert_eq!(cache.lock().fronts.len(), 0);
     }
 }

@@ -9,6 +9,9 @@ use crate::element::{Element, ElementType};
 pub enum Isa {
     /// x86-64 with AVX-512 F, VL, DQ and BW.
     Avx512,
+    /// [`Isa::Avx512`] on a processor that computes 512 bits in two halves (AMD Zen 4): where a row does not fill wide
+    /// vectors, all of it is computed in halves.
+    Avx512Halves,
     /// x86-64 with AVX2 and FMA.
     Avx2,
     /// aarch64 NEON.
@@ -23,6 +26,7 @@ impl Isa {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Avx512 => "avx512",
+            Self::Avx512Halves => "avx512_halves",
             Self::Avx2 => "avx2",
             Self::Neon => "neon",
             Self::Sme => "sme",
@@ -97,27 +101,6 @@ pub struct KernelKey {
     pub beta: Scale,
 }
 
-impl KernelKey {
-    /// A cheap mixing of all fields (multiply and fold, as in FxHash).
-    pub(crate) fn hash(&self) -> u64 {
-        let pair = |high: u32, low: u32| (u64::from(high) << 32) | u64::from(low);
-        let kinds = (self.element as u32)
-            | (self.isa as u32) << 4
-            | (self.form as u32) << 8
-            | (self.alpha as u32) << 12
-            | (self.beta as u32) << 16;
-        let words = [
-            pair(self.m, self.n),
-            pair(self.k, kinds),
-            pair(self.a_row, self.a_column),
-            pair(self.b_row, self.c_row),
-        ];
-        words.into_iter().fold(0, |hash: u64, word| {
-            (hash.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        })
-    }
-}
-
 /// The strides of an operand, in elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Strides {
@@ -170,6 +153,49 @@ impl GemmShape {
     }
 }
 
+/// A product that a caller asks for, as it is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) shape: GemmShape,
+    pub(crate) element: ElementType,
+    pub(crate) alpha: Scale,
+    pub(crate) beta: Scale,
+}
+
+impl Request {
+    #[inline]
+    pub(crate) fn new<T: Element>(shape: GemmShape, alpha: T, beta: T) -> Self {
+        Self { shape, element: T::TYPE, alpha: Scale::of(alpha), beta: Scale::of(beta) }
+    }
+
+    #[inline]
+    fn words(&self) -> [u64; 10] {
+        let GemmShape { m, n, k, a, b, c } = self.shape;
+        let kinds = (self.element as u64) | (self.alpha as u64) << 8 | (self.beta as u64) << 16;
+        let [m, n, k, ar, ac, br, bc, cr, cc] =
+            [m, n, k, a.row, a.column, b.row, b.column, c.row, c.column].map(|size| size as u64);
+        [m, n, k, ar, ac, br, bc, cr, cc, kinds]
+    }
+
+    /// A number below 64: the top bits of a sum of products with odd constants, which need not wait for each other.
+    #[inline]
+    pub(crate) fn slot(&self) -> usize {
+        let mut factor = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut sum = 0_u64;
+        for word in self.words() {
+            sum = sum.wrapping_add(word.wrapping_mul(factor));
+            factor = factor.wrapping_mul(0xD134_2543_DE82_EF95);
+        }
+        (sum >> 58) as usize
+    }
+
+    /// Equality in one branch.
+    #[inline]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.words().into_iter().zip(other.words()).fold(0, |bits, (left, right)| bits | (left ^ right)) == 0
+    }
+}
+
 /// A product in the form that generators know, and how the caller's operands are brought into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Normal {
@@ -192,13 +218,8 @@ pub(crate) fn padded(columns: usize, element: ElementType) -> usize {
 /// The normal form of a product with m, n, k ≥ 1 and α ≠ 0.
 ///
 /// Nothing where a size or a stride in bytes does not fit 31 bits.
-pub(crate) fn normal(
-    shape: GemmShape,
-    element: ElementType,
-    isa: Isa,
-    alpha: Scale,
-    beta: Scale,
-) -> Option<Normal> {
+pub(crate) fn normal(request: &Request, isa: Isa) -> Option<Normal> {
+    let Request { shape, element, alpha, beta } = *request;
     let swapped = wants_transposition(&shape);
     let shape = if swapped { shape.transposed() } else { shape };
     let GemmShape { m, n, k, a, b, c } = shape;
@@ -253,7 +274,7 @@ mod tests {
     use super::*;
 
     fn of(shape: GemmShape) -> Normal {
-        normal(shape, ElementType::F32, Isa::Avx512, Scale::One, Scale::Zero).unwrap()
+        normal(&Request::new(shape, 1.0_f32, 0.0), Isa::Avx512).unwrap()
     }
 
     #[test]
@@ -278,6 +299,6 @@ mod tests {
     fn strides_beyond_31_bits_have_no_kernel() {
         let huge = Strides { row: 1 << 29, column: 1 };
         let shape = GemmShape { a: huge, ..GemmShape::row_major(4, 4, 4) };
-        assert_eq!(normal(shape, ElementType::F32, Isa::Avx2, Scale::One, Scale::One), None);
+        assert_eq!(normal(&Request::new(shape, 1.0_f32, 1.0), Isa::Avx2), None);
     }
 }

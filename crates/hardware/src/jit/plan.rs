@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::key::{Form, GemmShape, Isa, Normal, Scale, Strides, normal, padded};
+use super::key::{Form, GemmShape, Isa, Normal, Request, Scale, Strides, normal, padded};
 use super::{Kernel, scratch};
 use crate::element::Element;
 use crate::view::{Matrix, MatrixMut};
@@ -20,7 +20,9 @@ pub enum PlanError {
     #[error("a product with {0} zero needs no kernel: scale or clear C instead")]
     Trivial(&'static str),
     /// Larger than kernels are generated for.
-    #[error("{m}×{n}×{k} or its strides are larger than kernels are generated for: use the backend for large matrices")]
+    #[error(
+        "{m}×{n}×{k} or its strides are larger than kernels are generated for: use the backend for large matrices"
+    )]
     TooLarge {
         /// Rows of C.
         m: usize,
@@ -49,9 +51,7 @@ impl GemmShape {
     #[must_use]
     pub fn is_within_limits(&self) -> bool {
         let Self { m, n, k, .. } = *self;
-        m.max(n).max(k) <= MAX_SIDE
-            && (m * n).max(m * k).max(n * k) <= MAX_OPERAND
-            && m * n * k <= MAX_WORK
+        m.max(n).max(k) <= MAX_SIDE && (m * n).max(m * k).max(n * k) <= MAX_OPERAND && m * n * k <= MAX_WORK
     }
 }
 
@@ -73,12 +73,17 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The program of a product with sizes above zero and α ≠ 0; nothing where it is too large.
-    pub(crate) fn new<T: Element>(shape: &GemmShape, isa: Isa, alpha: T, beta: T) -> Option<Self> {
-        let classes = (Scale::of(alpha), Scale::of(beta));
-        let normal = normal(*shape, T::TYPE, isa, classes.0, classes.1)?;
-        let GemmShape { a, b, c, .. } = if normal.swapped { shape.transposed() } else { *shape };
-        Some(Self { normal, a, b, c })
+    /// The program of a product with sizes above zero and α ≠ 0.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub(crate) fn new(request: &Request, isa: Isa) -> Result<Self, PlanError> {
+        let shape = request.shape;
+        let normal = shape.is_within_limits().then(|| normal(request, isa)).flatten();
+        let GemmShape { m, n, k, .. } = shape;
+        let normal = normal.ok_or(PlanError::TooLarge { m, n, k })?;
+        let GemmShape { a, b, c, .. } = if normal.swapped { shape.transposed() } else { shape };
+        Ok(Self { normal, a, b, c })
     }
 
     pub(crate) fn key(&self) -> &super::KernelKey {
@@ -177,16 +182,16 @@ unsafe fn packed<T: Element>(
     to: *mut T,
 ) -> *const T {
     let line = padded(columns, T::TYPE);
-    // By tiles, so that both sides stay within few cache lines.
-    const TILE: usize = 16;
-    for top in (0..rows).step_by(TILE) {
-        for left in (0..columns).step_by(TILE) {
-            for j in left..columns.min(left + TILE) {
-                for i in top..rows.min(top + TILE) {
-                    // SAFETY: (i, j) lies inside both.
-                    unsafe { *to.add(i * line + j) = *from.add(i * strides.row + j * strides.column) };
-                }
-            }
+    #[cfg(target_arch = "x86_64")]
+    if strides.row == 1 && super::x86::transpose::fits::<T>(rows, columns) {
+        // SAFETY: as the caller promises; every generated kernel needs AVX2.
+        unsafe { super::x86::transpose::turn(from, strides.column, (rows, columns), to, line) };
+        return to;
+    }
+    for j in 0..columns {
+        for i in 0..rows {
+            // SAFETY: (i, j) lies inside both.
+            unsafe { *to.add(i * line + j) = *from.add(i * strides.row + j * strides.column) };
         }
     }
     to
@@ -196,12 +201,7 @@ unsafe fn packed<T: Element>(
 ///
 /// # Safety
 /// As [`packed`], with the roles exchanged.
-unsafe fn unpack<T: Element>(
-    from: *const T,
-    (rows, columns): (usize, usize),
-    strides: Strides,
-    to: *mut T,
-) {
+unsafe fn unpack<T: Element>(from: *const T, (rows, columns): (usize, usize), strides: Strides, to: *mut T) {
     let line = padded(columns, T::TYPE);
     for i in 0..rows {
         for j in 0..columns {
@@ -245,9 +245,7 @@ impl<T: Element> Plan<T> {
         if alpha == T::ZERO {
             return Err(PlanError::Trivial("alpha"));
         }
-        let GemmShape { m, n, k, .. } = shape;
-        let program = shape.is_within_limits().then(|| Program::new(&shape, isa, alpha, beta)).flatten();
-        let program = program.ok_or(PlanError::TooLarge { m, n, k })?;
+        let program = Program::new(&Request::new(shape, alpha, beta), isa)?;
         let kernel = Kernel::generate(program.key()).map_err(PlanError::Unavailable)?;
         Ok(Self { shape, program, kernel: Arc::new(kernel), scales: [alpha, beta] })
     }
@@ -257,12 +255,7 @@ impl<T: Element> Plan<T> {
     /// # Errors
     /// A view does not have the planned shape and strides.
     #[inline]
-    pub fn run(
-        &self,
-        a: Matrix<'_, T>,
-        b: Matrix<'_, T>,
-        mut c: MatrixMut<'_, T>,
-    ) -> Result<(), PlanError> {
+    pub fn run(&self, a: Matrix<'_, T>, b: Matrix<'_, T>, mut c: MatrixMut<'_, T>) -> Result<(), PlanError> {
         let GemmShape { m, n, k, a: of_a, b: of_b, c: of_c } = self.shape;
         // One branch for all: sizes and strides that differ leave a bit.
         let differs = |[rows, columns, row, column]: [usize; 4], wanted: (usize, usize, Strides)| {
@@ -272,7 +265,13 @@ impl<T: Element> Plan<T> {
         let b_differs = differs([b.rows(), b.columns(), b.row_stride(), b.column_stride()], (k, n, of_b));
         let c_differs = differs([c.rows(), c.columns(), c.row_stride(), c.column_stride()], (m, n, of_c));
         if a_differs | b_differs | c_differs != 0 {
-            let operand = if a_differs != 0 { 'A' } else if b_differs != 0 { 'B' } else { 'C' };
+            let operand = if a_differs != 0 {
+                'A'
+            } else if b_differs != 0 {
+                'B'
+            } else {
+                'C'
+            };
             return Err(PlanError::Mismatch(operand));
         }
         let at = Operands { a: a.as_ptr(), b: b.as_ptr(), c: c.as_mut_ptr() };

@@ -6,16 +6,19 @@ mod dot;
 mod encode;
 mod outer;
 mod piece;
+pub(super) mod transpose;
 
-use super::key::{Form, Isa, KernelKey};
+use std::arch::x86_64::__cpuid;
+
 use super::Generated;
+use super::key::{Form, Isa, KernelKey};
 
 /// Code larger than this is generated again with shorter unrolled bodies.
 const MAX_CODE: usize = 16 << 10;
 
 /// The code of `key`, whose instruction set is AVX-512 or AVX2.
 pub(super) fn generate(key: &KernelKey) -> Generated {
-    let mut budget = 256;
+    let mut budget = 512;
     loop {
         let generated = match key.form {
             Form::Outer => outer::generate(key, budget),
@@ -30,7 +33,17 @@ pub(super) fn generate(key: &KernelKey) -> Generated {
 
 /// The best instruction set of this processor.
 pub(super) fn detect() -> Option<Isa> {
-    [Isa::Avx512, Isa::Avx2].into_iter().find(|&isa| runs(isa))
+    let avx512 = if computes_in_halves() { Isa::Avx512Halves } else { Isa::Avx512 };
+    [avx512, Isa::Avx2].into_iter().find(|&isa| runs(isa))
+}
+
+/// Whether this is AMD's family 19h, whose members with AVX-512 (Zen 4) have data paths of 256 bits (AMD, Software
+/// Optimization Guide for the AMD Zen4 Microarchitecture, publication 57647, §2.11).
+fn computes_in_halves() -> bool {
+    let vendor = __cpuid(0);
+    let signature = __cpuid(1).eax;
+    let family = ((signature >> 8) & 15) + ((signature >> 20) & 255);
+    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD" && family == 0x19
 }
 
 /// Whether this processor and its operating system run code for `isa`.
@@ -38,7 +51,7 @@ pub(super) fn runs(isa: Isa) -> bool {
     let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     match isa {
         Isa::Avx2 => avx2,
-        Isa::Avx512 => {
+        Isa::Avx512 | Isa::Avx512Halves => {
             avx2 && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512dq")

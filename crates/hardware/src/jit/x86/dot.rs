@@ -24,6 +24,8 @@ struct Generator<'a> {
     out: Emitter,
     key: &'a KernelKey,
     a_row: i32,
+    /// Of whole vectors.
+    width: Width,
     /// The whole vectors of a row, and what is left.
     whole: Vec<Piece>,
     rest: Option<Piece>,
@@ -33,11 +35,12 @@ struct Generator<'a> {
 pub(super) fn generate(key: &KernelKey, budget: usize) -> Generated {
     let out = Emitter::new(key.element, key.isa);
     let a_row = key.a_row as i32 * out.size;
-    let mut whole = pieces(key.k as usize, key.element, key.isa, masks(key.isa)[0]);
-    let widest = widest(key.isa);
-    let is_rest = |piece: &Piece| piece.width != widest || piece.access != Access::Whole;
+    let k = key.k as usize;
+    let width = widest(key.isa, k, key.element);
+    let mut whole = pieces(k, key.element, width, masks(key.isa)[0]);
+    let is_rest = |piece: &Piece| piece.width != width || piece.access != Access::Whole;
     let rest = whole.pop_if(|piece| is_rest(piece));
-    let mut generator = Generator { out, key, a_row, whole, rest, budget };
+    let mut generator = Generator { out, key, a_row, width, whole, rest, budget };
     generator.kernel();
     Generated { code: generator.out.asm.finish(), scratch: 0 }
 }
@@ -47,7 +50,7 @@ impl Generator<'_> {
         let (m, isa) = (self.key.m as usize, self.key.isa);
         let [_, mask] = masks(isa);
         // Results leave in Y registers at most.
-        let results = |count| pieces(count, self.key.element, Isa::Avx2, mask);
+        let results = |count| pieces(count, self.key.element, Width::Y, mask);
         let (groups, last, all) = (m / ROWS, results(m % ROWS), results(ROWS));
         for piece in self.rest.iter().chain(&last) {
             self.out.prepare_mask(*piece);
@@ -69,11 +72,10 @@ impl Generator<'_> {
     fn rows(&mut self, count: usize, results: &[Piece]) {
         let sets = (ROWS / count).min(self.whole.len()).max(1);
         self.sum_along_rows(count, sets);
-        let widest = widest(self.key.isa);
         for set in 1..sets {
             for row in 0..count {
                 let other = Operand::Register((set * count + row) as Vector);
-                self.out.asm.act(Action::Add, widest, row as Vector, row as Vector, other);
+                self.out.asm.act(Action::Add, self.width, row as Vector, row as Vector, other);
             }
         }
         let mut first = 0;
@@ -98,11 +100,12 @@ impl Generator<'_> {
             }
         }
         let filled = if self.rest.is_some() { count } else { 0 };
-        let (steps, width) = (self.whole.len(), vector_bytes(self.key.isa));
+        let (steps, width) = (self.whole.len(), self.width.bytes() as i32);
         if steps * count <= self.budget / 2 {
             for at in 0..steps {
                 let first = at % sets * count;
-                let action = if at < sets && first >= filled { Action::Multiply } else { Action::MultiplyAdd };
+                let action =
+                    if at < sets && first >= filled { Action::Multiply } else { Action::MultiplyAdd };
                 self.step(count, first as Vector, action, (RDI, RSI), at as i32 * width);
             }
             return;
@@ -131,15 +134,8 @@ impl Generator<'_> {
     }
 
     /// One vector of x and of each row.
-    fn step(
-        &mut self,
-        count: usize,
-        first: Vector,
-        action: Action,
-        (a, x): (Gpr, Gpr),
-        offset: i32,
-    ) {
-        let width = widest(self.key.isa);
+    fn step(&mut self, count: usize, first: Vector, action: Action, (a, x): (Gpr, Gpr), offset: i32) {
+        let width = self.width;
         self.out.asm.load(width, X, Memory::At(x, offset));
         for row in 0..count {
             let place = Operand::Memory(Memory::At(a, row as i32 * self.a_row + offset));
@@ -152,7 +148,7 @@ impl Generator<'_> {
         let wide = !self.whole.is_empty() || self.rest.is_some_and(|rest| rest.width == Width::Z);
         let asm = &mut self.out.asm;
         let mut registers: Vec<Vector> = (first..first + count).collect();
-        if self.key.isa == Isa::Avx512 && wide {
+        if self.width == Width::Z && wide {
             for &register in &registers {
                 asm.upper_half_of_z(PART, register);
                 asm.act(Action::Add, Width::Y, register, register, Operand::Register(PART));
@@ -173,8 +169,4 @@ impl Generator<'_> {
         asm.halves(low, low, high, 0x20);
         asm.act(Action::Add, Width::Y, low, low, Operand::Register(PART));
     }
-}
-
-fn vector_bytes(isa: Isa) -> i32 {
-    widest(isa).bytes() as i32
 }

@@ -166,13 +166,15 @@ impl Assembler {
 
     /// The lanes whose sign bit is set in vector `mask` from memory, zero elsewhere (AVX2).
     pub(super) fn load_signed(&mut self, width: Width, to: Vector, from: Memory, mask: Vector) {
-        let code = Code { prefix: P66, vex_w: false, ..self.packed(2, if self.double { 0x2D } else { 0x2C }) };
+        let code =
+            Code { prefix: P66, vex_w: false, ..self.packed(2, if self.double { 0x2D } else { 0x2C }) };
         self.instruction(code, width, to, mask, Operand::Memory(from), 0, false);
     }
 
     /// The lanes whose sign bit is set in vector `mask` to memory (AVX2).
     pub(super) fn store_signed(&mut self, width: Width, from: Vector, to: Memory, mask: Vector) {
-        let code = Code { prefix: P66, vex_w: false, ..self.packed(2, if self.double { 0x2F } else { 0x2E }) };
+        let code =
+            Code { prefix: P66, vex_w: false, ..self.packed(2, if self.double { 0x2F } else { 0x2E }) };
         self.instruction(code, width, from, mask, Operand::Memory(to), 0, false);
     }
 
@@ -263,7 +265,13 @@ impl Assembler {
             ]);
             let unit = match code.unit {
                 Some(unit) => i32::from(unit),
-                None if broadcast => if self.double { 8 } else { 4 },
+                None if broadcast => {
+                    if self.double {
+                        8
+                    } else {
+                        4
+                    }
+                }
                 None => 16 << width as i32,
             };
             self.mod_rm(reg, rm, unit, usize::from(code.map == 3));
@@ -399,5 +407,197 @@ impl Assembler {
             self.code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
         }
         self.code
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+
+    use super::*;
+
+    /// The text of one instruction, which must be all that `write` wrote.
+    fn text(element: ElementType, write: impl FnOnce(&mut Assembler)) -> String {
+        let mut asm = Assembler::new(element);
+        write(&mut asm);
+        let mut decoder = Decoder::with_ip(64, &asm.code, 0, DecoderOptions::NONE);
+        let instruction = decoder.decode();
+        assert_eq!(instruction.len(), asm.code.len(), "{:02X?}", asm.code);
+        let mut formatter = IntelFormatter::new();
+        let options = formatter.options_mut();
+        options.set_hex_prefix("0x");
+        options.set_hex_suffix("");
+        options.set_space_after_operand_separator(true);
+        let mut text = String::new();
+        formatter.format(&instruction, &mut text);
+        text
+    }
+
+    const BASES: [(Gpr, &str); 10] = [
+        (RAX, "rax"),
+        (RCX, "rcx"),
+        (RDX, "rdx"),
+        (RBX, "rbx"),
+        (RSI, "rsi"),
+        (RDI, "rdi"),
+        (R8, "r8"),
+        (R9, "r9"),
+        (R10, "r10"),
+        (R11, "r11"),
+    ];
+    const DISTANCES: [i32; 9] = [0, 4, 64, 127, 128, -64, 8128, 8192, 1 << 20];
+    const WIDTHS: [(Width, char); 3] = [(Width::X, 'x'), (Width::Y, 'y'), (Width::Z, 'z')];
+    const TYPES: [(ElementType, char); 2] = [(ElementType::F32, 's'), (ElementType::F64, 'd')];
+
+    fn place(base: &str, distance: i32) -> String {
+        match distance {
+            0 => format!("[{base}]"),
+            _ if distance < 0 => format!("[{base}-{}]", number(-distance)),
+            _ => format!("[{base}+{}]", number(distance)),
+        }
+    }
+
+    fn number(value: i32) -> String {
+        if value < 10 { value.to_string() } else { format!("0x{value:X}") }
+    }
+
+    /// Without the size of memory, which the formatter adds where it is not implied.
+    fn plain(text: &str) -> String {
+        ["zmmword ", "ymmword ", "xmmword ", "dword ", "qword ", "ptr ", "bcst "]
+            .iter()
+            .fold(text.to_owned(), |text, size| text.replace(size, ""))
+    }
+
+    #[test]
+    fn arithmetic_on_registers() {
+        for (element, s) in TYPES {
+            for (width, w) in WIDTHS {
+                for (to, a, b) in [(0, 1, 2), (7, 8, 15), (15, 16, 23), (31, 9, 24), (3, 31, 12)] {
+                    for (action, name) in [
+                        (Action::Add, "vaddp"),
+                        (Action::Subtract, "vsubp"),
+                        (Action::Multiply, "vmulp"),
+                        (Action::MultiplyAdd, "vfmadd231p"),
+                        (Action::MultiplySubtract, "vfmsub231p"),
+                    ] {
+                        let got = text(element, |asm| asm.act(action, width, to, a, Operand::Register(b)));
+                        assert_eq!(got, format!("{name}{s} {w}mm{to}, {w}mm{a}, {w}mm{b}"));
+                    }
+                }
+            }
+            let got =
+                text(element, |asm| asm.act(Action::HorizontalAdd, Width::Y, 1, 9, Operand::Register(14)));
+            assert_eq!(got, format!("vhaddp{s} ymm1, ymm9, ymm14"));
+        }
+    }
+
+    #[test]
+    fn memory_at_every_base_and_distance() {
+        for (element, s) in TYPES {
+            for (base, name) in BASES {
+                for distance in DISTANCES {
+                    let (at, place) = (Memory::At(base, distance), place(name, distance));
+                    for (width, w) in WIDTHS {
+                        for v in [0, 8, 15, 16, 31] {
+                            let got = text(element, |asm| asm.load(width, v, at));
+                            assert_eq!(plain(&got), format!("vmovup{s} {w}mm{v}, {place}"));
+                            let got = text(element, |asm| asm.store(width, v, at));
+                            assert_eq!(plain(&got), format!("vmovup{s} {place}, {w}mm{v}"));
+                            let got = text(element, |asm| asm.load_lanes(width, v, at, 1));
+                            assert_eq!(plain(&got), format!("vmovup{s} {w}mm{v}{{k1}}{{z}}, {place}"));
+                            let got = text(element, |asm| asm.store_lanes(width, v, at, 2));
+                            assert_eq!(plain(&got), format!("vmovup{s} {place}{{k2}}, {w}mm{v}"));
+                            let got = text(element, |asm| {
+                                asm.act(Action::MultiplyAdd, width, v, 3, Operand::Broadcast(at));
+                            });
+                            let lanes = width.bytes() / element.bytes();
+                            let fma = format!("vfmadd231p{s} {w}mm{v}, {w}mm3, {place}{{1to{lanes}}}");
+                            assert!(
+                                plain(&got) == fma
+                                    || plain(&got) == fma.replace(&format!("{{1to{lanes}}}"), ""),
+                                "{got}"
+                            );
+                            assert!(got.contains("bcst") || got.contains("1to"), "{got}");
+                            if width != Width::X {
+                                let got = text(element, |asm| asm.broadcast(width, v, at));
+                                assert_eq!(plain(&got), format!("vbroadcasts{s} {w}mm{v}, {place}"));
+                            }
+                        }
+                    }
+                    for v in [0, 8, 15, 16, 31] {
+                        for (bytes, low) in [(4, "vmovss"), (8, "vmovsd")] {
+                            let got = text(element, |asm| asm.load_low(bytes, v, at));
+                            assert_eq!(plain(&got), format!("{low} xmm{v}, {place}"));
+                            let got = text(element, |asm| asm.store_low(bytes, v, at));
+                            assert_eq!(plain(&got), format!("{low} {place}, xmm{v}"));
+                        }
+                    }
+                    for (width, w) in [(Width::X, 'x'), (Width::Y, 'y')] {
+                        let got = text(element, |asm| asm.load_signed(width, 9, at, 15));
+                        assert_eq!(plain(&got), format!("vmaskmovp{s} {w}mm9, {w}mm15, {place}"));
+                        let got = text(element, |asm| asm.store_signed(width, 9, at, 15));
+                        assert_eq!(plain(&got), format!("vmaskmovp{s} {place}, {w}mm15, {w}mm9"));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_rest_of_the_vector_forms() {
+        let f32 = ElementType::F32;
+        assert_eq!(text(f32, |asm| asm.zero(9)), "vxorps xmm9, xmm9, xmm9");
+        assert_eq!(text(f32, |asm| asm.zero(25)), "vpxord xmm25, xmm25, xmm25");
+        assert_eq!(text(f32, |asm| asm.upper_half_of_z(9, 3)), "vextractf64x4 ymm9, zmm3, 1");
+        assert_eq!(text(f32, |asm| asm.halves(1, 9, 12, 0x31)), "vperm2f128 ymm1, ymm9, ymm12, 0x31");
+    }
+
+    #[test]
+    fn general_registers_and_loops() {
+        let f32 = ElementType::F32;
+        for (register, name) in BASES {
+            let low = match name {
+                "r8" | "r9" | "r10" | "r11" => format!("{name}d"),
+                _ => name.replace('r', "e"),
+            };
+            assert_eq!(text(f32, |asm| asm.set(register, 77)), format!("mov {low}, 0x4D"));
+            assert_eq!(text(f32, |asm| asm.copy(register, RSI)), format!("mov {name}, rsi"));
+            assert_eq!(text(f32, |asm| asm.copy(R9, register)), format!("mov r9, {name}"));
+            assert_eq!(text(f32, |asm| asm.add(register, 100)), format!("add {name}, 0x64"));
+            assert_eq!(text(f32, |asm| asm.add(register, 1 << 20)), format!("add {name}, 0x100000"));
+        }
+        assert_eq!(text(f32, |asm| asm.push(RBX)), "push rbx");
+        assert_eq!(text(f32, |asm| asm.pop(RBX)), "pop rbx");
+        for (padding, len) in [(10, 2), (200, 6)] {
+            let mut asm = Assembler::new(f32);
+            let start = asm.here();
+            for _ in 0..padding {
+                asm.push(RBX);
+            }
+            asm.repeat(R11, start);
+            let jump = asm.code.len() - len;
+            let instruction =
+                Decoder::with_ip(64, &asm.code[jump..], jump as u64, DecoderOptions::NONE).decode();
+            assert_eq!((instruction.len(), instruction.near_branch_target()), (len, 0));
+        }
+        let mut asm = Assembler::new(f32);
+        asm.set_mask(2, 0x7F);
+        assert_eq!(asm.code[5..], [0xC5, 0xF8, 0x92, 0xD0], "kmovw k2, eax");
+    }
+
+    #[test]
+    fn constants_stand_behind_the_code_on_whole_vectors() {
+        let mut asm = Assembler::new(ElementType::F32);
+        let (first, second) = (asm.constant([1; 32]), asm.constant([2; 32]));
+        asm.load(Width::Y, 15, second);
+        asm.load(Width::Y, 14, first);
+        let _ = asm.constant([2; 32]);
+        let code = asm.finish();
+        let mut decoder = Decoder::with_ip(64, &code, 0, DecoderOptions::NONE);
+        for wanted in [2, 1] {
+            let at = decoder.decode().memory_displacement64() as usize;
+            assert_eq!((at % 32, code[at]), (0, wanted));
+        }
+        assert_eq!(code.len(), 96);
     }
 }

@@ -5,7 +5,9 @@
 //! a panel that the cache would not hold is copied to scratch memory first. Loops are written as loops; only the steps
 //! along k are unrolled, within a budget.
 
-use super::encode::{Action, Gpr, Memory, Operand, R8, R9, R10, R11, RAX, RBX, RCX, RDI, RDX, RSI, Vector, Width};
+use super::encode::{
+    Action, Gpr, Memory, Operand, R8, R9, R10, R11, RAX, RBX, RCX, RDI, RDX, RSI, Vector, Width,
+};
 use super::piece::{Emitter, Piece, has_masks, masked, pieces, widest};
 use crate::jit::Generated;
 use crate::jit::key::{Isa, KernelKey, Scale};
@@ -35,6 +37,21 @@ struct Block<'a> {
     pieces: &'a [Piece],
     isa: Isa,
     k: usize,
+    /// Rows of A that a first-level cache of 64 sets of 8 lines holds at the stride of A, with room left for B.
+    rows_held: usize,
+}
+
+impl<'a> Block<'a> {
+    fn of(key: &KernelKey, rows: usize, pieces: &'a [Piece]) -> Self {
+        let stride = key.a_row as usize * key.element.bytes();
+        // The stride's largest power of two, in lines, says how many of the 64 sets the rows spread over.
+        let sets = if key.a_column == 1 && stride > 0 {
+            64 >> (stride.trailing_zeros().clamp(6, 12) - 6)
+        } else {
+            64
+        };
+        Self { rows, pieces, isa: key.isa, k: key.k as usize, rows_held: 6 * sets }
+    }
 }
 
 impl Block<'_> {
@@ -52,7 +69,12 @@ impl Block<'_> {
 
     /// Registers for sums: what operands and the mask leave.
     fn room(&self) -> usize {
-        let all = if has_masks(self.isa) { 32 } else { 16 - usize::from(masked(self.pieces).is_some()) };
+        let all = match self.isa {
+            // Measured on Zen 4: small blocks in the short encodings of the first 16 registers beat large ones.
+            Isa::Avx512Halves if self.pieces[0].width < Width::Z && self.method() == Method::Block => 16,
+            isa if has_masks(isa) => 32,
+            _ => 16 - usize::from(masked(self.pieces).is_some()),
+        };
         let operands = if self.method() == Method::Block { self.pieces.len() + 1 } else { 2 };
         all - operands
     }
@@ -71,11 +93,14 @@ impl Block<'_> {
     /// Estimated time in half cycles of a core that multiplies or loads 512 bits per cycle and waits four cycles for a sum.
     fn cost(&self) -> usize {
         let of_a = if self.method() == Method::Column { self.rows * self.pieces.len() } else { self.rows };
-        let step = self.halves().max(halves(self.pieces) + of_a).max(8_usize.div_ceil(self.sets()));
+        // Loads never quite reach their peak rate next to multiplications.
+        let loads = (halves(self.pieces) + of_a) * 5 / 4;
+        let step = self.halves().max(loads).max(8_usize.div_ceil(self.sets()));
         // A panel of B that leaves no room for A in a first-level cache of 32 KiB is read from the second level.
         let panel = self.k * panel_row(self.pieces) as usize;
         let far = if panel > 20 << 10 { 2 * halves(self.pieces) * self.k } else { 0 };
-        step * self.k + far + 3 * self.halves() + 20
+        let crowded = if self.rows > self.rows_held { 2 * self.rows * self.k } else { 0 };
+        step * self.k + far + crowded + 3 * self.halves() + 20
     }
 }
 
@@ -102,7 +127,7 @@ fn evenly(total: usize, most: usize) -> Vec<Run> {
 fn most_rows(pieces: &[Piece], isa: Isa) -> usize {
     (1..=32)
         .take_while(|&rows| {
-            let block = Block { rows, pieces, isa, k: 1 };
+            let block = Block { rows, pieces, isa, k: 1, rows_held: 0 };
             block.sums() <= block.room()
         })
         .last()
@@ -138,8 +163,7 @@ fn columns_of(key: &KernelKey, all: &[Piece], vectors: usize) -> Vec<Columns> {
 fn cost_of(key: &KernelKey, columns: &[Columns]) -> usize {
     let rows = |columns: &Columns| -> usize {
         let cost = |run: &Run| {
-            let block =
-                Block { rows: run.each, pieces: &columns.pieces, isa: key.isa, k: key.k as usize };
+            let block = Block::of(key, run.each, &columns.pieces);
             run.count * block.cost()
         };
         columns.rows.iter().map(cost).sum()
@@ -149,7 +173,8 @@ fn cost_of(key: &KernelKey, columns: &[Columns]) -> usize {
 
 /// The cheapest division into blocks by the estimate.
 fn plan(key: &KernelKey) -> Vec<Columns> {
-    let all = pieces(key.n as usize, key.element, key.isa, mask_register(key.isa));
+    let n = key.n as usize;
+    let all = pieces(n, key.element, widest(key.isa, n, key.element), mask_register(key.isa));
     let most = if has_masks(key.isa) { MAX_VECTORS } else { 6 };
     (1..=all.len().min(most))
         .map(|vectors| columns_of(key, &all, vectors))
@@ -211,7 +236,7 @@ impl Generator<'_> {
         let mut done = 0;
         for (index, run) in part.rows.iter().enumerate() {
             let more = index + 1 < part.rows.len() || !last;
-            let block = Block { rows: run.each, pieces: &part.pieces, isa: self.key.isa, k: self.key.k as usize };
+            let block = Block::of(self.key, run.each, &part.pieces);
             let rows = run.each as i32;
             if run.count > 1 {
                 self.out.asm.set(R11, run.count as u32);
@@ -391,7 +416,7 @@ pub(super) fn write_back(
     results: &[(Vector, Piece, Memory)],
     [scale, old]: [Vector; 2],
 ) {
-    let widest = widest(out.isa);
+    let widest = results.iter().map(|(_, piece, _)| piece.width).fold(Width::Y, Width::max);
     let (alpha, beta) = (Memory::At(RCX, 0), Memory::At(RCX, out.size));
     match (key.alpha, key.beta) {
         (Scale::General, _) => {

@@ -18,12 +18,18 @@ pub(super) enum Access {
 
 /// Mask registers and 32 vector registers.
 pub(super) fn has_masks(isa: Isa) -> bool {
-    isa == Isa::Avx512
+    matches!(isa, Isa::Avx512 | Isa::Avx512Halves)
 }
 
-/// The widest vectors that code for `isa` uses.
-pub(super) fn widest(isa: Isa) -> Width {
-    if isa == Isa::Avx512 { Width::Z } else { Width::Y }
+/// The widest vectors for rows of `count` elements.
+pub(super) fn widest(isa: Isa, count: usize, element: ElementType) -> Width {
+    let rest = count * element.bytes() % Width::Z.bytes();
+    match isa {
+        Isa::Avx512 => Width::Z,
+        // No mixture of whole vectors and narrow ones.
+        Isa::Avx512Halves if rest == 0 || rest > Width::Y.bytes() => Width::Z,
+        _ => Width::Y,
+    }
 }
 
 /// Up to one vector of elements that stand side by side.
@@ -37,8 +43,7 @@ pub(super) struct Piece {
 }
 
 /// A row of `count` elements as pieces; lanes that need a mask take it from register `mask`.
-pub(super) fn pieces(count: usize, element: ElementType, isa: Isa, mask: u8) -> Vec<Piece> {
-    let widest = widest(isa);
+pub(super) fn pieces(count: usize, element: ElementType, widest: Width, mask: u8) -> Vec<Piece> {
     let size = element.bytes();
     let whole = widest.bytes() / size;
     let mut all: Vec<Piece> = (0..count / whole)
