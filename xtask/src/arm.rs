@@ -14,7 +14,7 @@ pub(crate) const SYSROOT: &str = "/usr/aarch64-linux-gnu";
 /// Bits of a streaming vector that the architecture allows.
 const VECTOR_BITS: [u32; 5] = [128, 256, 512, 1024, 2048];
 /// Random cases per property and processor: emulated ones take ten times as long as native ones.
-const CASES: &str = "32";
+const CASES: &str = "16";
 
 /// What to run after the tests of the workspace.
 #[derive(Debug, Default)]
