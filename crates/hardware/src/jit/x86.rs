@@ -38,7 +38,7 @@ pub(super) fn detect() -> Option<Isa> {
 }
 
 /// Whether this is AMD's family 19h, whose members with AVX-512 (Zen 4) have data paths of 256 bits (AMD, Software
-/// Optimization Guide for the AMD Zen4 Microarchitecture, publication 57647, §2.11).
+/// Optimization Guide for the AMD Zen4 Microarchitecture, publication 57647).
 fn computes_in_halves() -> bool {
     let vendor = __cpuid(0);
     let signature = __cpuid(1).eax;

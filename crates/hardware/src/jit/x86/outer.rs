@@ -37,20 +37,21 @@ struct Block<'a> {
     pieces: &'a [Piece],
     isa: Isa,
     k: usize,
-    /// Rows of A that a first-level cache of 64 sets of 8 lines holds at the stride of A, with room left for B.
+    /// Rows of A that the first-level cache holds.
     rows_held: usize,
+}
+
+/// Lines at distances of `stride` bytes that a first-level cache of 64 sets of 8 lines holds, with a quarter of it left
+/// for other operands: the stride's largest power of two says how many sets they spread over.
+fn lines_held(stride: usize) -> usize {
+    6 * (64 >> (stride.trailing_zeros().clamp(6, 12) - 6))
 }
 
 impl<'a> Block<'a> {
     fn of(key: &KernelKey, rows: usize, pieces: &'a [Piece]) -> Self {
         let stride = key.a_row as usize * key.element.bytes();
-        // The stride's largest power of two, in lines, says how many of the 64 sets the rows spread over.
-        let sets = if key.a_column == 1 && stride > 0 {
-            64 >> (stride.trailing_zeros().clamp(6, 12) - 6)
-        } else {
-            64
-        };
-        Self { rows, pieces, isa: key.isa, k: key.k as usize, rows_held: 6 * sets }
+        let rows_held = if key.a_column == 1 { lines_held(stride) } else { usize::MAX };
+        Self { rows, pieces, isa: key.isa, k: key.k as usize, rows_held }
     }
 }
 
@@ -260,11 +261,10 @@ impl Generator<'_> {
         }
     }
 
-    /// Whether a panel of B is read often enough, and lies far enough apart, that a copy of it pays.
+    /// Whether the first-level cache would not keep a panel of B that is read often: then a copy of it pays.
     fn worth_packing(&self, part: &Columns) -> bool {
         let blocks: usize = part.rows.iter().map(|run| run.count).sum();
-        let reach = self.b_row as usize * self.key.k as usize;
-        blocks >= 4 && reach > 24 << 10
+        blocks > 10 && self.key.k as usize >= lines_held(self.b_row as usize)
     }
 
     /// Copies the panel of B at RSI to the scratch memory at R8, its rows one after the other.
