@@ -92,9 +92,10 @@ fn has_target() -> bool {
 /// A processor on which every SVE instruction outside streaming mode is a trap.
 const SME_WITHOUT_SVE: &str = "max,sve=off,sme512=on";
 
-/// Whether QEMU has that processor: 7.2 says that it cannot, newer ones go on and miss the program.
+/// Whether QEMU has that processor: 7.2 says that it cannot, newer ones go on and refuse this x86 program.
 fn knows_sme_without_sve(emulator: &Path) -> bool {
-    let output = Command::new(emulator).args(["-cpu", SME_WITHOUT_SVE, "/nonexistent"]).output();
+    let Ok(program) = std::env::current_exe() else { return false };
+    let output = Command::new(emulator).args(["-cpu", SME_WITHOUT_SVE]).arg(program).output();
     output.is_ok_and(|output| !String::from_utf8_lossy(&output.stderr).contains("cannot enable"))
 }
 
