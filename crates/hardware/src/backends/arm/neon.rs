@@ -14,7 +14,7 @@ use std::arch::aarch64::{
 use super::{Plain, batched, better_transposed, rank_update, scale, with_scratch};
 use crate::backend::{Backend, BackendId, Failure};
 use crate::element::{Element, ElementType};
-use crate::job::{Axpy, Dot, Job, Op, QuadraticForm, Spec, Task};
+use crate::job::{Axpy, Cholesky, Dot, Job, QuadraticForm, Solve, Spec, Task};
 use crate::view::{Matrix, MatrixMut};
 
 /// Rows of a tile, of every type.
@@ -38,7 +38,7 @@ impl Backend for Neon {
     }
 
     fn supports(&self, spec: &Spec) -> bool {
-        spec.element != ElementType::I8 && !matches!(spec.op, Op::Cholesky | Op::Solve)
+        spec.element != ElementType::I8
     }
 
     fn run(&self, job: &mut Job<'_>) -> Result<(), Failure> {
@@ -58,9 +58,8 @@ fn run<T: Lanes>(task: &mut Task<'_, T>) -> Result<(), Failure> {
         Task::QuadraticForm(form) => quadratic_form(form),
         Task::Dot(Dot { x, y, result }) => **result = dot(*x, *y),
         Task::Axpy(Axpy { alpha, x, y }) => axpy(*alpha, x, y),
-        Task::Cholesky(_) | Task::Solve(_) => {
-            return Err(Failure::Broken("the NEON backend has no factorization".to_owned()));
-        }
+        Task::Cholesky(Cholesky { a }) => return factor(a),
+        Task::Solve(Solve { l, b }) => solve(l, b),
     }
     Ok(())
 }
@@ -171,6 +170,57 @@ fn quadratic_form<T: Lanes>(QuadraticForm { a, x, result }: &mut QuadraticForm<'
             packed[i].mul_add(row, sum)
         })
     });
+}
+
+/// A = L·Lᵀ, row by row: each element is a dot product of two rows (Cholesky–Banachiewicz).
+fn factor<T: Lanes>(a: &mut MatrixMut<'_, T>) -> Result<(), Failure> {
+    for i in 0..a.rows() {
+        for j in 0..=i {
+            let row = |row| a.as_ref().block(row, 1, 0, j).transposed();
+            let rest = a.at(i, j) - dot(row(i), row(j));
+            if i != j {
+                let value = rest / a.at(j, j);
+                a.set(i, j, value);
+            } else if rest.partial_cmp(&T::ZERO) == Some(std::cmp::Ordering::Greater) {
+                a.set(i, i, rest.sqrt());
+            } else {
+                // NaN is not above zero either.
+                return Err(Failure::NotPositiveDefinite { column: i });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Forward through L, backward through Lᵀ, both along rows of L, on a copy of each column.
+fn solve<T: Lanes>(l: &Matrix<'_, T>, b: &mut MatrixMut<'_, T>) {
+    let order = l.rows();
+    with_scratch([order, 0, 0], |x: &mut [T], _: &mut [T], _: &mut [T]| {
+        for column in 0..b.columns() {
+            gather(b.as_ref().block(0, order, column, 1), x);
+            for i in 0..order {
+                let known = dot(l.block(i, 1, 0, i).transposed(), Matrix::column(&x[..i]));
+                x[i] = (x[i] - known) / l.at(i, i);
+            }
+            for i in (0..order).rev() {
+                let value = x[i] / l.at(i, i);
+                x[i] = value;
+                subtract(value, l.block(i, 1, 0, i).transposed(), &mut x[..i]);
+            }
+            for (i, &value) in x.iter().enumerate() {
+                b.set(i, column, value);
+            }
+        }
+    });
+}
+
+/// y ← y − α·x.
+fn subtract<T: Lanes>(alpha: T, x: Matrix<'_, T>, y: &mut [T]) {
+    let contiguous = if y.is_empty() { None } else { row_slice(x.transposed(), 0) };
+    match contiguous {
+        Some(x) => y.iter_mut().zip(x).for_each(|(y, &x)| *y = (-alpha).mul_add(x, *y)),
+        None => y.iter_mut().enumerate().for_each(|(i, y)| *y = (-alpha).mul_add(x.at(i, 0), *y)),
+    }
 }
 
 /// The elements of a column, side by side.
