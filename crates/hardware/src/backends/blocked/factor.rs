@@ -172,8 +172,10 @@ fn sides<S: Simd, const V: usize>(
     for i in 0..order {
         // SAFETY: `V` registers fit a row of `solved`.
         unsafe {
-            let mut sums: [S::Vector; V] =
-                std::array::from_fn(|v| simd.load(solved[i].as_ptr().add(v * S::LANES)));
+            let mut sums: [S::Vector; V] = std::array::from_fn(
+                #[inline(always)]
+                |v| simd.load(solved[i].as_ptr().add(v * S::LANES)),
+            );
             for p in 0..i {
                 let factor = simd.splat(rows[i][p]);
                 for (v, sum) in sums.iter_mut().enumerate() {

@@ -71,7 +71,7 @@ pub(super) unsafe fn pack<S: Simd>(
                     if strides.0 == 1 {
                         copy_columns(simd, from, strides.1, (rows, k), to, width);
                     } else {
-                        copy_rows(from, strides, (rows, k), to, width);
+                        copy_rows(simd, from, strides, (rows, k), to, width);
                     }
                 }
             }
@@ -106,18 +106,31 @@ unsafe fn copy_columns<S: Simd>(
 /// # Safety
 /// `rows` × `k` numbers can be read at `from`, and `width` × `k` written at `to`.
 #[inline(always)]
-unsafe fn copy_rows<T: Element>(
-    from: *const T,
+unsafe fn copy_rows<S: Simd>(
+    simd: S,
+    from: *const S::Element,
     (row_stride, column_stride): (usize, usize),
     (rows, k): (usize, usize),
-    to: *mut T,
+    to: *mut S::Element,
     width: usize,
 ) {
+    // What is moved in squares of four, the rest one by one.
+    let squares = if column_stride == 1 { (rows - rows % 4, k - k % 4) } else { (0, 0) };
+    for p in (0..squares.1).step_by(4) {
+        for i in (0..squares.0).step_by(4) {
+            // SAFETY: rows i to i + 3 and columns p to p + 3 of the source, which are columns and rows of the panel.
+            unsafe {
+                simd.transpose_4(from.add(i * row_stride + p), row_stride, to.add(p * width + i), width)
+            };
+        }
+    }
     for p in 0..k {
-        for i in 0..width {
+        for i in if p < squares.1 { squares.0 } else { 0 }..width {
             // SAFETY: row i < rows and column p < k of the source; place p · width + i of the panel.
             unsafe {
-                let value = if i < rows { *from.add(i * row_stride + p * column_stride) } else { T::ZERO };
+                let there = i < rows;
+                let value =
+                    if there { *from.add(i * row_stride + p * column_stride) } else { S::Element::ZERO };
                 *to.add(p * width + i) = value;
             }
         }
