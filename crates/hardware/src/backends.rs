@@ -5,12 +5,16 @@ mod blocked;
 mod large;
 mod portable;
 #[cfg(target_arch = "x86_64")]
+mod vnni;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 use std::sync::Arc;
 
 pub use large::Large;
 pub use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub use vnni::Vnni;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
@@ -41,6 +45,8 @@ pub fn listings() -> Vec<Listing> {
         #[cfg(target_arch = "x86_64")]
         Listing::of(BackendId::Avx512, Avx512::open()),
         Listing::of(BackendId::Large, Ok(Large)),
+        #[cfg(target_arch = "x86_64")]
+        Listing::of(BackendId::Vnni, Vnni::open()),
     ]
 }
 

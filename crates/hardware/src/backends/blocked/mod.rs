@@ -10,6 +10,7 @@ mod simd;
 mod tile;
 mod vector;
 
+pub(super) use pack::with_buffers;
 pub(super) use simd::Simd;
 
 use product::{Part, product};
@@ -21,9 +22,6 @@ use crate::view::MatrixMut;
 /// Runs a job on the unit of `simd`.
 pub(super) fn run<S: Simd>(simd: S, task: &mut Task<'_, S::Element>) -> Result<(), Failure> {
     match task {
-        Task::Gemm(Gemm { alpha, a, b, beta, c }) if c.columns() == 1 => {
-            vector::matrix_vector(simd, *alpha, (*a, *b), *beta, c.reborrow());
-        }
         Task::Gemm(Gemm { alpha, a, b, beta, c }) => {
             product(simd, Part::Whole, *alpha, (*a, *b), *beta, c.reborrow());
         }

@@ -70,8 +70,14 @@ pub(super) unsafe fn pack<S: Simd>(
                     let strides = (source.row_stride(), source.column_stride());
                     if strides.0 == 1 {
                         copy_columns(simd, from, strides.1, (rows, k), to, width);
+                    } else if strides.1 == 1 {
+                        transpose(simd, from, strides.0, (rows, k), to, width);
+                        for p in 0..k {
+                            std::slice::from_raw_parts_mut(to.add(p * width + rows), width - rows)
+                                .fill(S::Element::ZERO);
+                        }
                     } else {
-                        copy_rows(simd, from, strides, (rows, k), to, width);
+                        copy_strided(from, strides, (rows, k), to, width);
                     }
                 }
             }
@@ -106,33 +112,52 @@ unsafe fn copy_columns<S: Simd>(
 /// # Safety
 /// `rows` × `k` numbers can be read at `from`, and `width` × `k` written at `to`.
 #[inline(always)]
-unsafe fn copy_rows<S: Simd>(
-    simd: S,
-    from: *const S::Element,
+unsafe fn copy_strided<T: Element>(
+    from: *const T,
     (row_stride, column_stride): (usize, usize),
     (rows, k): (usize, usize),
-    to: *mut S::Element,
+    to: *mut T,
     width: usize,
 ) {
-    // What is moved in squares of four, the rest one by one.
-    let squares = if column_stride == 1 { (rows - rows % 4, k - k % 4) } else { (0, 0) };
-    for p in (0..squares.1).step_by(4) {
-        for i in (0..squares.0).step_by(4) {
-            // SAFETY: rows i to i + 3 and columns p to p + 3 of the source, which are columns and rows of the panel.
-            unsafe {
-                simd.transpose_4(from.add(i * row_stride + p), row_stride, to.add(p * width + i), width)
-            };
-        }
-    }
     for p in 0..k {
-        for i in if p < squares.1 { squares.0 } else { 0 }..width {
+        for i in 0..width {
             // SAFETY: row i < rows and column p < k of the source; place p · width + i of the panel.
             unsafe {
                 let there = i < rows;
-                let value =
-                    if there { *from.add(i * row_stride + p * column_stride) } else { S::Element::ZERO };
+                let value = if there { *from.add(i * row_stride + p * column_stride) } else { T::ZERO };
                 *to.add(p * width + i) = value;
             }
+        }
+    }
+}
+
+/// Number p of line i, lines `from_step` apart, becomes number i of line p, lines `to_step` apart.
+///
+/// # Safety
+/// `lines` × `length` numbers can be read at `from`, and `length` × `lines` written at `to`.
+#[inline(always)]
+pub(super) unsafe fn transpose<S: Simd>(
+    simd: S,
+    from: *const S::Element,
+    from_step: usize,
+    (lines, length): (usize, usize),
+    to: *mut S::Element,
+    to_step: usize,
+) {
+    // Squares of four, and the rest one by one.
+    let squares = (lines - lines % 4, length - length % 4);
+    for p in (0..squares.1).step_by(4) {
+        for i in (0..squares.0).step_by(4) {
+            // SAFETY: numbers p to p + 3 of lines i to i + 3.
+            unsafe {
+                simd.transpose_4(from.add(i * from_step + p), from_step, to.add(p * to_step + i), to_step);
+            }
+        }
+    }
+    for p in 0..length {
+        for i in if p < squares.1 { squares.0 } else { 0 }..lines {
+            // SAFETY: number p of line i.
+            unsafe { *to.add(p * to_step + i) = *from.add(i * from_step + p) };
         }
     }
 }

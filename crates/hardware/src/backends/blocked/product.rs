@@ -8,6 +8,7 @@
 use super::pack::{pack, with_buffers};
 use super::simd::Simd;
 use super::tile::{self, TILE_MAX, Tile};
+use super::vector::matrix_vector;
 use crate::element::Element;
 use crate::view::{Matrix, MatrixMut};
 
@@ -35,6 +36,15 @@ impl Part {
             Self::Whole => Self::Whole,
             Self::Lower => Self::Upper,
             Self::Upper => Self::Lower,
+        }
+    }
+
+    /// The rows from `row` on, of `rows`, that column `column` has.
+    fn rows_of(self, column: usize, row: usize, rows: usize) -> std::ops::Range<usize> {
+        match self {
+            Self::Whole => 0..rows,
+            Self::Lower => column.saturating_sub(row).min(rows)..rows,
+            Self::Upper => 0..(column + 1).saturating_sub(row).min(rows),
         }
     }
 
@@ -83,7 +93,7 @@ pub(super) fn product<S: Simd>(
     c: MatrixMut<'_, S::Element>,
 ) {
     debug_assert!((a.rows(), b.columns()) == (c.rows(), c.columns()) && a.columns() == b.rows());
-    if c.row_stride() != 1 && c.column_stride() == 1 {
+    if c.columns() > 1 && (c.rows() == 1 || (c.row_stride() != 1 && c.column_stride() == 1)) {
         return product(
             simd,
             part.transposed(),
@@ -99,7 +109,9 @@ pub(super) fn product<S: Simd>(
     if alpha == S::Element::ZERO || a.columns() == 0 {
         return scale(part, beta, c);
     }
-    if a.row_stride() == 1 && c.rows() * c.columns() * a.columns() <= ONE_BLOCK {
+    if part == Part::Whole && c.columns() == 1 {
+        matrix_vector(simd, alpha, (a, b), beta, c);
+    } else if a.row_stride() == 1 && c.rows() * c.columns() * a.columns() <= ONE_BLOCK {
         one_block(simd, part, alpha, (a, b), beta, c);
     } else {
         blocks(simd, part, alpha, (a, b), beta, c);
@@ -108,7 +120,7 @@ pub(super) fn product<S: Simd>(
 
 fn scale<T: Element>(part: Part, beta: T, mut c: MatrixMut<'_, T>) {
     for j in 0..c.columns() {
-        for i in (0..c.rows()).filter(|&i| part.has(i, j)) {
+        for i in part.rows_of(j, 0, c.rows()) {
             let value = if beta == T::ZERO { T::ZERO } else { beta * c.at(i, j) };
             c.set(i, j, value);
         }
@@ -311,15 +323,21 @@ impl<T: Element> Block<T> {
         let sums = Tile { alpha: T::ONE, beta: T::ZERO, c, c_next: tile.rows, ..*tile };
         // SAFETY: any tile fits the buffer.
         unsafe { tile::any(simd, &sums) };
-        for j in 0..tile.columns {
-            for i in (0..tile.rows).filter(|i| self.part.has(at.0 + i, at.1 + j)) {
-                let to = tile.c.wrapping_add(i * self.c_strides.0 + j * self.c_strides.1);
-                let product = self.alpha * buffer[j * tile.rows + i];
-                // SAFETY: (i, j) is an element of the tile.
-                unsafe {
-                    *to = if self.beta == T::ZERO { product } else { self.beta.mul_add(*to, product) };
+        simd.call(
+            #[inline(always)]
+            || {
+                for j in 0..tile.columns {
+                    for i in self.part.rows_of(at.1 + j, at.0, tile.rows) {
+                        let to = tile.c.wrapping_add(i * self.c_strides.0 + j * self.c_strides.1);
+                        let product = self.alpha * buffer[j * tile.rows + i];
+                        // SAFETY: (i, j) is an element of the tile.
+                        unsafe {
+                            *to =
+                                if self.beta == T::ZERO { product } else { self.beta.mul_add(*to, product) };
+                        }
+                    }
                 }
-            }
-        }
+            },
+        );
     }
 }

@@ -30,7 +30,7 @@ fn side_by_side<T: Element>(x: Matrix<'_, T>, mut work: impl FnMut(usize, &[T]))
     }
 }
 
-/// y ← α·A·x + β·y, y being one column.
+/// y ← α·A·x + β·y, y being one column; neither α nor the number of columns of A is 0.
 pub(super) fn matrix_vector<S: Simd>(
     simd: S,
     alpha: S::Element,
@@ -41,14 +41,6 @@ pub(super) fn matrix_vector<S: Simd>(
     simd.call(
         #[inline(always)]
         || {
-            let zero = S::Element::ZERO;
-            if alpha == zero || a.columns() == 0 {
-                for i in 0..y.rows() {
-                    let value = if beta == zero { zero } else { beta * y.at(i, 0) };
-                    y.set(i, 0, value);
-                }
-                return;
-            }
             side_by_side(
                 x,
                 #[inline(always)]
