@@ -1,5 +1,7 @@
 //! The backends of this build, and why some of them cannot run on this machine.
 
+#[cfg(target_os = "macos")]
+mod accelerate;
 #[cfg(target_arch = "x86_64")]
 mod blocked;
 mod large;
@@ -11,6 +13,8 @@ mod x86;
 
 use std::sync::Arc;
 
+#[cfg(target_os = "macos")]
+pub use accelerate::Accelerate;
 pub use large::Large;
 pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
@@ -33,7 +37,15 @@ impl Listing {
     fn of<B: Backend + 'static>(id: BackendId, opened: Result<B, String>) -> Self {
         Self { id, backend: opened.map(|backend| Arc::new(backend) as Arc<dyn Backend>) }
     }
+
+    #[cfg(any(not(target_arch = "x86_64"), not(target_os = "macos")))]
+    fn absent(id: BackendId, reason: &str) -> Self {
+        Self { id, backend: Err(reason.to_owned()) }
+    }
 }
+
+#[cfg(not(target_arch = "x86_64"))]
+const X86: &str = "needs an x86-64 processor";
 
 /// Every backend, in the order of [`BackendId::ALL`].
 #[must_use]
@@ -42,11 +54,21 @@ pub fn listings() -> Vec<Listing> {
         Listing::of(BackendId::Portable, Ok(Portable)),
         #[cfg(target_arch = "x86_64")]
         Listing::of(BackendId::Avx2, Avx2::open()),
+        #[cfg(not(target_arch = "x86_64"))]
+        Listing::absent(BackendId::Avx2, X86),
         #[cfg(target_arch = "x86_64")]
         Listing::of(BackendId::Avx512, Avx512::open()),
+        #[cfg(not(target_arch = "x86_64"))]
+        Listing::absent(BackendId::Avx512, X86),
         Listing::of(BackendId::Large, Ok(Large)),
+        #[cfg(target_os = "macos")]
+        Listing::of(BackendId::Accelerate, Ok(Accelerate)),
+        #[cfg(not(target_os = "macos"))]
+        Listing::absent(BackendId::Accelerate, "needs macOS"),
         #[cfg(target_arch = "x86_64")]
         Listing::of(BackendId::Vnni, Vnni::open()),
+        #[cfg(not(target_arch = "x86_64"))]
+        Listing::absent(BackendId::Vnni, X86),
     ]
 }
 
