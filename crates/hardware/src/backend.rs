@@ -32,13 +32,11 @@ pub enum BackendId {
     Gpu,
     /// 8-bit integer dot products: AVX-512 VNNI.
     Vnni,
-    /// 8-bit integer tiles: Intel AMX.
-    Amx,
 }
 
 impl BackendId {
     /// Every backend, in the order of tables.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::Portable,
         Self::Avx2,
         Self::Avx512,
@@ -49,7 +47,6 @@ impl BackendId {
         Self::Accelerate,
         Self::Gpu,
         Self::Vnni,
-        Self::Amx,
     ];
 
     /// Its name in requests, labels, files and switches.
@@ -66,7 +63,6 @@ impl BackendId {
             Self::Accelerate => "accelerate",
             Self::Gpu => "gpu",
             Self::Vnni => "vnni",
-            Self::Amx => "amx",
         }
     }
 

@@ -1,5 +1,7 @@
 //! The backends of this build, and why some of them cannot run on this machine.
 
+#[cfg(target_os = "macos")]
+mod accelerate;
 #[cfg(target_arch = "aarch64")]
 mod arm;
 #[cfg(target_arch = "x86_64")]
@@ -10,15 +12,21 @@ mod jit;
 mod large;
 mod portable;
 #[cfg(target_arch = "x86_64")]
+mod vnni;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 use std::sync::Arc;
 
+#[cfg(target_os = "macos")]
+pub use accelerate::Accelerate;
 #[cfg(target_arch = "aarch64")]
 pub use arm::{Neon, Sme};
 pub use jit::Jit;
 pub use large::Large;
 pub use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub use vnni::Vnni;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
@@ -46,37 +54,64 @@ pub fn available() -> Vec<Arc<dyn Backend>> {
 }
 
 fn open(id: BackendId) -> Result<Arc<dyn Backend>, String> {
-    fn ready<B: Backend + 'static>(backend: B) -> Result<Arc<dyn Backend>, String> {
-        Ok(Arc::new(backend))
-    }
     match id {
         BackendId::Portable => ready(Portable),
         BackendId::Jit => Jit::open().and_then(ready),
         BackendId::Large => ready(Large),
-        #[cfg(target_arch = "x86_64")]
-        BackendId::Avx2 => Avx2::open().and_then(ready),
-        #[cfg(target_arch = "x86_64")]
-        BackendId::Avx512 => Avx512::open().and_then(ready),
-        #[cfg(feature = "gpu")]
-        BackendId::Gpu => gpu::Gpu::shared().and_then(ready),
-        #[cfg(not(feature = "gpu"))]
-        BackendId::Gpu => Err("this build has no GPU support: build with --features gpu".to_owned()),
-        #[cfg(not(target_arch = "x86_64"))]
-        BackendId::Avx2 | BackendId::Avx512 | BackendId::Vnni | BackendId::Amx => {
-            Err(needs("an x86-64 processor"))
-        }
-        #[cfg(target_arch = "aarch64")]
-        BackendId::Neon => ready(Neon),
-        #[cfg(target_arch = "aarch64")]
-        BackendId::Sme => Sme::open().and_then(ready),
-        #[cfg(not(target_arch = "aarch64"))]
-        BackendId::Neon | BackendId::Sme => Err(needs("an aarch64 processor")),
-        _ => Err("x".into()),
+        BackendId::Avx2 | BackendId::Avx512 | BackendId::Vnni => x86(id),
+        BackendId::Neon | BackendId::Sme => arm(id),
+        BackendId::Accelerate => accelerate(),
+        BackendId::Gpu => gpu(),
     }
 }
 
-/// The reason where a program for another kind of machine would have the backend.
-#[allow(dead_code, reason = "a build that has every backend gives no reasons")]
-fn needs(what: &str) -> String {
-    format!("needs {what}, and this program is for {} {}", std::env::consts::OS, std::env::consts::ARCH)
+fn ready<B: Backend + 'static>(backend: B) -> Result<Arc<dyn Backend>, String> {
+    Ok(Arc::new(backend))
+}
+
+#[cfg(target_arch = "x86_64")]
+fn x86(id: BackendId) -> Result<Arc<dyn Backend>, String> {
+    match id {
+        BackendId::Avx2 => Avx2::open().and_then(ready),
+        BackendId::Vnni => Vnni::open().and_then(ready),
+        _ => Avx512::open().and_then(ready),
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn x86(_: BackendId) -> Result<Arc<dyn Backend>, String> {
+    Err("needs an x86-64 processor".to_owned())
+}
+
+#[cfg(target_arch = "aarch64")]
+fn arm(id: BackendId) -> Result<Arc<dyn Backend>, String> {
+    match id {
+        BackendId::Sme => Sme::open().and_then(ready),
+        _ => ready(Neon),
+    }
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+fn arm(_: BackendId) -> Result<Arc<dyn Backend>, String> {
+    Err("needs an aarch64 processor".to_owned())
+}
+
+#[cfg(target_os = "macos")]
+fn accelerate() -> Result<Arc<dyn Backend>, String> {
+    ready(Accelerate)
+}
+
+#[cfg(not(target_os = "macos"))]
+fn accelerate() -> Result<Arc<dyn Backend>, String> {
+    Err("needs macOS".to_owned())
+}
+
+#[cfg(feature = "gpu")]
+fn gpu() -> Result<Arc<dyn Backend>, String> {
+    gpu::Gpu::shared().and_then(ready)
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpu() -> Result<Arc<dyn Backend>, String> {
+    Err("this build has no GPU support: build with --features gpu".to_owned())
 }

@@ -34,9 +34,8 @@ use crate::monitor::{self, Monitor};
 
 /// Who is asked first while nothing has been measured. Generated code before hand-written, wide before narrow, and the
 /// GPU last of all: whether it is worth its transfers is never known without measuring.
-pub const PREFERENCE: [BackendId; 11] = [
+pub const PREFERENCE: [BackendId; 10] = [
     BackendId::Jit,
-    BackendId::Amx,
     BackendId::Vnni,
     BackendId::Accelerate,
     BackendId::Sme,

@@ -10,26 +10,23 @@ mod simd;
 mod tile;
 mod vector;
 
+pub(super) use pack::with_buffers;
 pub(super) use simd::Simd;
 
 use product::{Part, product};
 
 use crate::backend::Failure;
 use crate::job::{BatchedGemm, Cholesky, Gemm, Solve, Syrk, Task};
-use crate::view::MatrixMut;
 
 /// Runs a job on the unit of `simd`.
 pub(super) fn run<S: Simd>(simd: S, task: &mut Task<'_, S::Element>) -> Result<(), Failure> {
     match task {
-        Task::Gemm(Gemm { alpha, a, b, beta, c }) if c.columns() == 1 => {
-            vector::matrix_vector(simd, *alpha, (*a, *b), *beta, c.reborrow());
-        }
         Task::Gemm(Gemm { alpha, a, b, beta, c }) => {
             product(simd, Part::Whole, *alpha, (*a, *b), *beta, c.reborrow());
         }
         Task::Syrk(Syrk { alpha, a, beta, c }) => {
             product(simd, Part::Lower, *alpha, (*a, a.transposed()), *beta, c.reborrow());
-            mirror(c.reborrow());
+            pack::mirror(simd, c.reborrow());
         }
         Task::QuadraticForm(form) => vector::quadratic_form(simd, form),
         Task::BatchedGemm(BatchedGemm { alpha, a, b, beta, c }) => {
@@ -46,20 +43,4 @@ pub(super) fn run<S: Simd>(simd: S, task: &mut Task<'_, S::Element>) -> Result<(
         Task::Axpy(axpy) => vector::axpy(simd, axpy),
     }
     Ok(())
-}
-
-/// Copies the lower triangle to the upper one, in squares of which both fit L1.
-fn mirror<T: Copy>(mut c: MatrixMut<'_, T>) {
-    const SQUARE: usize = 16;
-    let order = c.rows();
-    for top in (0..order).step_by(SQUARE) {
-        for left in (0..=top).step_by(SQUARE) {
-            for i in top..order.min(top + SQUARE) {
-                for j in left..i.min(left + SQUARE) {
-                    let value = c.at(i, j);
-                    c.set(j, i, value);
-                }
-            }
-        }
-    }
 }

@@ -25,6 +25,8 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     const VECTORS: usize;
     /// Columns of that tile.
     const COLUMNS: usize;
+    /// Whether a masked load is as fast as a whole one and its mask takes no register of the numbers.
+    const MASKS_ARE_FREE: bool;
 
     /// Runs `kernel` compiled for this unit, if everything that it calls is inlined into it.
     fn call<R>(self, kernel: impl FnOnce() -> R) -> R;
@@ -56,6 +58,18 @@ pub(crate) unsafe trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// The lanes of `mask` can be written at `to`.
     unsafe fn store_some(self, to: *mut Self::Element, mask: Self::Mask, value: Self::Vector);
+    /// Writes the transposed of four lines of four numbers: number j of line i, `from_step` apart, becomes number i of
+    /// line j, `to_step` apart.
+    ///
+    /// # Safety
+    /// Four numbers can be read at each line of `from`, and written at each of `to`.
+    unsafe fn transpose_4(
+        self,
+        from: *const Self::Element,
+        from_step: usize,
+        to: *mut Self::Element,
+        to_step: usize,
+    );
     /// Asks for the cache line of `at`, which need not be a valid place.
     fn prefetch(self, at: *const Self::Element);
 }

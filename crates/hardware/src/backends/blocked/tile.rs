@@ -120,7 +120,11 @@ unsafe fn loose<S: Simd, const V: usize, const N: usize>(simd: S, tile: &Tile<S:
             let mask = simd.first(tile.rows - (V - 1) * S::LANES);
             // SAFETY: as the caller promises; the mask leaves out the rows that are not there.
             unsafe {
-                let sums = sums::<S, V, N, true>(simd, tile, mask);
+                let sums = if !S::MASKS_ARE_FREE && tile.rows == V * S::LANES {
+                    sums::<S, V, N, false>(simd, tile, mask)
+                } else {
+                    sums::<S, V, N, true>(simd, tile, mask)
+                };
                 write::<S, V, N>(simd, tile, mask, &sums);
             }
         },

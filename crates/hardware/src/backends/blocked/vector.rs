@@ -30,7 +30,7 @@ fn side_by_side<T: Element>(x: Matrix<'_, T>, mut work: impl FnMut(usize, &[T]))
     }
 }
 
-/// y ← α·A·x + β·y, y being one column.
+/// y ← α·A·x + β·y, y being one column; neither α nor the number of columns of A is 0.
 pub(super) fn matrix_vector<S: Simd>(
     simd: S,
     alpha: S::Element,
@@ -41,34 +41,49 @@ pub(super) fn matrix_vector<S: Simd>(
     simd.call(
         #[inline(always)]
         || {
-            let zero = S::Element::ZERO;
-            if alpha == zero || a.columns() == 0 {
-                for i in 0..y.rows() {
-                    let value = if beta == zero { zero } else { beta * y.at(i, 0) };
-                    y.set(i, 0, value);
-                }
-                return;
-            }
-            side_by_side(x, |from, x| {
-                let a = a.block(0, a.rows(), from, x.len());
-                let beta = if from == 0 { beta } else { S::Element::ONE };
-                let mut write = |i: usize, sum: S::Element| {
-                    let product = alpha * sum;
-                    let value = if beta == zero { product } else { beta.mul_add(y.at(i, 0), product) };
-                    y.set(i, 0, value);
-                };
-                if a.row_stride() == 1 {
-                    by_columns(simd, a, x, write);
-                } else {
-                    by_rows(simd, a, x, |i, sums| {
-                        for (r, &sum) in sums.iter().enumerate() {
-                            write(i + r, sum);
-                        }
-                    });
-                }
-            });
+            side_by_side(
+                x,
+                #[inline(always)]
+                |from, x| {
+                    let a = a.block(0, a.rows(), from, x.len());
+                    let beta = if from == 0 { beta } else { S::Element::ONE };
+                    let y = y.reborrow();
+                    if a.row_stride() == 1 {
+                        by_columns(simd, a, x, Target { alpha, beta, y });
+                    } else {
+                        let mut target = Target { alpha, beta, y };
+                        by_rows(
+                            simd,
+                            a,
+                            x,
+                            #[inline(always)]
+                            |i, sums| target.write(i, sums),
+                        );
+                    }
+                },
+            );
         },
     );
+}
+
+/// Where A·x goes.
+struct Target<'a, T> {
+    alpha: T,
+    beta: T,
+    y: MatrixMut<'a, T>,
+}
+
+impl<T: Element> Target<'_, T> {
+    /// y ← α·sums + β·y from row `first` on.
+    #[inline(always)]
+    fn write(&mut self, first: usize, sums: &[T]) {
+        for (r, &sum) in sums.iter().enumerate() {
+            let product = self.alpha * sum;
+            let old = || self.y.at(first + r, 0);
+            let value = if self.beta == T::ZERO { product } else { self.beta.mul_add(old(), product) };
+            self.y.set(first + r, 0, value);
+        }
+    }
 }
 
 /// xᵀ·A·x.
@@ -79,13 +94,23 @@ pub(super) fn quadratic_form<S: Simd>(simd: S, form: &mut QuadraticForm<'_, S::E
     simd.call(
         #[inline(always)]
         || {
-            side_by_side(x, |from, piece| {
-                by_rows(simd, a.block(0, a.rows(), from, piece.len()), piece, |i, sums| {
-                    for (r, &sum) in sums.iter().enumerate() {
-                        total = x.at(i + r, 0).mul_add(sum, total);
-                    }
-                });
-            });
+            side_by_side(
+                x,
+                #[inline(always)]
+                |from, piece| {
+                    by_rows(
+                        simd,
+                        a.block(0, a.rows(), from, piece.len()),
+                        piece,
+                        #[inline(always)]
+                        |i, sums| {
+                            for (r, &sum) in sums.iter().enumerate() {
+                                total = x.at(i + r, 0).mul_add(sum, total);
+                            }
+                        },
+                    );
+                },
+            );
         },
     );
     *form.result = total;
@@ -97,7 +122,7 @@ fn by_columns<S: Simd>(
     simd: S,
     a: Matrix<'_, S::Element>,
     x: &[S::Element],
-    mut write: impl FnMut(usize, S::Element),
+    mut target: Target<'_, S::Element>,
 ) {
     let mut buffer = [S::Element::ZERO; SUMS * MAX_LANES];
     for top in (0..a.rows()).step_by(SUMS * S::LANES) {
@@ -112,9 +137,7 @@ fn by_columns<S: Simd>(
                 _ => columns_into::<S, SUMS>(simd, from, a.column_stride(), rows, x, &mut buffer),
             }
         }
-        for (i, &sum) in buffer[..rows].iter().enumerate() {
-            write(top + i, sum);
-        }
+        target.write(top, &buffer[..rows]);
     }
 }
 
@@ -132,8 +155,10 @@ unsafe fn columns_into<S: Simd, const V: usize>(
     sums_out: &mut [S::Element; SUMS * MAX_LANES],
 ) {
     let mut sums = [simd.splat(S::Element::ZERO); V];
-    let masks: [S::Mask; V] =
-        std::array::from_fn(|v| simd.first(rows.saturating_sub(v * S::LANES).min(S::LANES)));
+    let masks: [S::Mask; V] = std::array::from_fn(
+        #[inline(always)]
+        |v| simd.first(rows.saturating_sub(v * S::LANES).min(S::LANES)),
+    );
     for (p, &factor) in x.iter().enumerate() {
         let column = from.wrapping_add(p * step);
         let factor = simd.splat(factor);
@@ -209,7 +234,10 @@ unsafe fn dots<S: Simd, const R: usize>(
             }
         }
     }
-    sums.map(|sum| simd.sum(sum))
+    sums.map(
+        #[inline(always)]
+        |sum| simd.sum(sum),
+    )
 }
 
 /// x·y, both side by side.

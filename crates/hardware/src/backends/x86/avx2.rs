@@ -11,14 +11,14 @@ use crate::job::{Job, Op, Spec};
 
 // 2 × 6 accumulators, 2 registers of A and one of B leave one to spare of 16.
 unit!(
-    F32x8: f32, __m256, __m256i, 8 lanes, tile 2 by 6, features "avx2,fma",
-    first first_8, sum sum_f32,
+    F32x8: f32, __m256, __m256i, 8 lanes, tile 2 by 6, free masks false, features "avx2,fma",
+    first first_8, sum sum_f32, transpose super::transpose_f32,
     _mm256_set1_ps, _mm256_mul_ps, _mm256_add_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps,
     _mm256_loadu_ps, load_some_f32, _mm256_storeu_ps, _mm256_maskstore_ps
 );
 unit!(
-    F64x4: f64, __m256d, __m256i, 4 lanes, tile 2 by 6, features "avx2,fma",
-    first first_4, sum sum_f64,
+    F64x4: f64, __m256d, __m256i, 4 lanes, tile 2 by 6, free masks false, features "avx2,fma",
+    first first_4, sum sum_f64, transpose super::transpose_f64,
     _mm256_set1_pd, _mm256_mul_pd, _mm256_add_pd, _mm256_fmadd_pd, _mm256_fnmadd_pd,
     _mm256_loadu_pd, load_some_f64, _mm256_storeu_pd, _mm256_maskstore_pd
 );

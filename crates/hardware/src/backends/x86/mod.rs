@@ -5,6 +5,8 @@
 mod avx2;
 mod avx512;
 
+use std::arch::x86_64::*;
+
 pub use avx2::Avx2;
 pub use avx512::Avx512;
 
@@ -12,7 +14,8 @@ pub use avx512::Avx512;
 macro_rules! unit {
     (
         $name:ident: $element:ident, $vector:ident, $mask:ident, $lanes:literal lanes,
-        tile $vectors:literal by $columns:literal, features $features:literal, first $first:path, sum $sum:path,
+        tile $vectors:literal by $columns:literal, free masks $free:literal, features $features:literal, first $first:path, sum $sum:path,
+        transpose $transpose:path,
         $splat:ident, $mul:ident, $add:ident, $mul_add:ident, $mul_sub_from:ident,
         $load:ident, $load_some:path, $store:ident, $store_some:path
     ) => {
@@ -28,6 +31,7 @@ macro_rules! unit {
             const LANES: usize = $lanes;
             const VECTORS: usize = $vectors;
             const COLUMNS: usize = $columns;
+            const MASKS_ARE_FREE: bool = $free;
 
             #[inline(always)]
             fn call<R>(self, kernel: impl FnOnce() -> R) -> R {
@@ -93,6 +97,17 @@ macro_rules! unit {
                 unsafe { $store_some(to, mask, value) }
             }
             #[inline(always)]
+            unsafe fn transpose_4(
+                self,
+                from: *const $element,
+                from_step: usize,
+                to: *mut $element,
+                to_step: usize,
+            ) {
+                // SAFETY: as above.
+                unsafe { $transpose(from, from_step, to, to_step) }
+            }
+            #[inline(always)]
             fn prefetch(self, at: *const $element) {
                 // SAFETY: a prefetch reads nothing that a program could see and never faults.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
@@ -146,3 +161,36 @@ macro_rules! backend {
     };
 }
 use backend;
+
+/// # Safety
+/// As for [`Simd::transpose_4`](crate::backends::blocked::Simd::transpose_4); the processor has AVX.
+#[inline]
+#[target_feature(enable = "avx")]
+unsafe fn transpose_f64(from: *const f64, from_step: usize, to: *mut f64, to_step: usize) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let line = |i| _mm256_loadu_pd(from.add(i * from_step));
+        let (a, b, c, d) = (line(0), line(1), line(2), line(3));
+        let (ab_even, ab_odd) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+        let (cd_even, cd_odd) = (_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d));
+        _mm256_storeu_pd(to, _mm256_permute2f128_pd::<0x20>(ab_even, cd_even));
+        _mm256_storeu_pd(to.add(to_step), _mm256_permute2f128_pd::<0x20>(ab_odd, cd_odd));
+        _mm256_storeu_pd(to.add(2 * to_step), _mm256_permute2f128_pd::<0x31>(ab_even, cd_even));
+        _mm256_storeu_pd(to.add(3 * to_step), _mm256_permute2f128_pd::<0x31>(ab_odd, cd_odd));
+    }
+}
+
+/// # Safety
+/// As for [`Simd::transpose_4`](crate::backends::blocked::Simd::transpose_4).
+#[inline]
+unsafe fn transpose_f32(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let line = |i| _mm_loadu_ps(from.add(i * from_step));
+        let (mut a, mut b, mut c, mut d) = (line(0), line(1), line(2), line(3));
+        _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
+        for (j, line) in [a, b, c, d].into_iter().enumerate() {
+            _mm_storeu_ps(to.add(j * to_step), line);
+        }
+    }
+}
