@@ -207,11 +207,8 @@ impl Plan {
 
     /// Checks what a batch is made of and says how many frames it has.
     fn check(&self, progress: &[Progress], frames: &[u8]) -> Result<usize, BatchError> {
-        let fits = |(lane, progress): (&Lane, &Progress)| {
-            let classified = progress.bought.checked_add(progress.sold);
-            progress.volume < lane.bucket_volume && classified.is_some_and(|sum| sum <= progress.volume)
-        };
-        if progress.len() != self.lanes.len() || !self.lanes.iter().zip(progress).all(fits) {
+        let fit = self.lanes.iter().zip(progress).all(|(lane, progress)| progress.fits(lane));
+        if progress.len() != self.lanes.len() || !fit {
             return Err(BatchError::Progress);
         }
         frames_in(frames)
@@ -233,6 +230,14 @@ pub struct Progress {
     pub bought: u64,
     /// Sold by takers.
     pub sold: u64,
+}
+
+impl Progress {
+    /// Whether the lane's bucket can be filled so far.
+    fn fits(&self, lane: &Lane) -> bool {
+        let classified = self.bought.checked_add(self.sold);
+        self.volume < lane.bucket_volume && classified.is_some_and(|sum| sum <= self.volume)
+    }
 }
 
 /// A full bucket, in billionths. The rest of the lane's bucket volume has no aggressor.
@@ -293,7 +298,48 @@ impl Outcome {
         self.group(self.lanes.len() + 1)
     }
 
+    /// Whether a result that came from elsewhere can be relied on where the code relies on it.
+    #[cfg(feature = "gpu")]
+    fn is_consistent(&self, plan: &Plan, frames: usize) -> bool {
+        let ends = (self.offsets.first() == Some(&0), self.offsets.last().map(|end| *end as usize));
+        let inside = |place: &u32| (*place as usize) < frames;
+        ends == (true, Some(frames))
+            && self.offsets.len() == plan.lanes.len() + 3
+            && self.offsets.is_sorted()
+            && self.order.len() == frames
+            && self.order.iter().all(inside)
+            && self.lanes.len() == plan.lanes.len()
+            && self.lanes.iter().filter_map(|lane| lane.last_quote.as_ref()).all(inside)
+            && self.lanes.iter().zip(&plan.lanes).all(|(outcome, lane)| outcome.progress.fits(lane))
+    }
+
     fn group(&self, group: usize) -> &[u32] {
         &self.order[self.offsets[group] as usize..self.offsets[group + 1] as usize]
+    }
+}
+
+#[cfg(all(test, feature = "gpu"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_that_contradict_themselves_are_seen() {
+        let lane = Lane { instrument: InstrumentId(1), bucket_volume: 5 };
+        let plan = Plan::new(vec![lane], 4).unwrap();
+        let good = process(&plan, &plan.beginning(), &[0; 3 * FRAME_LEN]).unwrap();
+        assert!(good.is_consistent(&plan, 3));
+        assert!(!good.is_consistent(&plan, 4));
+        let spoiled: [fn(&mut Outcome); 5] = [
+            |outcome| outcome.order[1] = 3,
+            |outcome| outcome.offsets[1] = 4,
+            |outcome| outcome.offsets[3] = 2,
+            |outcome| outcome.lanes[0].last_quote = Some(3),
+            |outcome| outcome.lanes[0].progress.volume = 5,
+        ];
+        for spoil in spoiled {
+            let mut bad = good.clone();
+            spoil(&mut bad);
+            assert!(!bad.is_consistent(&plan, 3), "{bad:?}");
+        }
     }
 }

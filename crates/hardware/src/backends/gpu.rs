@@ -228,8 +228,7 @@ impl Opened {
             Task::Gemm(Gemm { alpha, a, b, beta, c }) => {
                 let shape = (c.rows(), c.columns(), a.columns(), 1);
                 self.scaled_product(pipelines, shape, *alpha, (vec![*a], vec![*b]), |_, i, j, sum| {
-                    let old = || c.at(i, j);
-                    let value = scaled(*alpha, sum, *beta, old);
+                    let value = scaled(*alpha, sum, *beta, || c.at(i, j));
                     c.set(i, j, value);
                 })
             }
@@ -273,13 +272,9 @@ impl Opened {
         if m * n * count == 0 {
             return Ok(());
         }
-        let mut each = |sum: &dyn Fn(usize) -> T| {
-            for at in 0..m * n * count {
-                write(at / (m * n), at / n % m, at % n, sum(at));
-            }
-        };
+        let mut rows = (0..count).flat_map(|matrix| (0..m).map(move |row| (matrix, row)));
         if k == 0 || alpha == T::ZERO {
-            each(&|_| T::ZERO);
+            rows.for_each(|(matrix, i)| (0..n).for_each(|j| write(matrix, i, j, T::ZERO)));
             return Ok(());
         }
         let (a, b) = (Packed::new(a), Packed::new(b));
@@ -292,7 +287,10 @@ impl Opened {
             if !self.ieee && !sums.iter().all(|sum| sum.to_f64().is_finite()) {
                 return Err(not_finite());
             }
-            each(&|at| sums[at]);
+            for row in sums.chunks_exact(n) {
+                let Some((matrix, i)) = rows.next() else { break };
+                row.iter().enumerate().for_each(|(j, sum)| write(matrix, i, j, *sum));
+            }
             Ok(())
         })?
     }
@@ -360,4 +358,35 @@ fn view<T>(data: &[T; 8], rows: usize, columns: usize) -> Matrix<'_, T> {
 fn scaled<T: Element>(alpha: T, sum: T, beta: T, old: impl FnOnce() -> T) -> T {
     let product = if alpha == T::ZERO { T::ZERO } else { alpha * sum };
     if beta == T::ZERO { product } else { beta.mul_add(old(), product) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::MatrixMut;
+
+    /// One product by a GPU that is taken for one that does not follow IEEE 754.
+    fn product_without_ieee(opened: &Opened, a: &[f32; 4]) -> (Result<(), Fault>, [f32; 4]) {
+        let (b, mut c) = ([2.0_f32; 4], [7.0_f32; 4]);
+        let (left, right) = (Matrix::row_major(a, 2, 2), Matrix::row_major(&b, 2, 2));
+        let result = MatrixMut::row_major(&mut c, 2, 2).unwrap();
+        let gemm = Gemm::new(1.0, left.unwrap(), right.unwrap(), 0.0, result).unwrap();
+        let done = opened.run(&opened.f32, &mut Task::Gemm(gemm));
+        (done, c)
+    }
+
+    #[test]
+    fn a_gpu_without_ieee_refuses_what_is_not_finite() {
+        let Ok(gpu) = Gpu::open() else {
+            eprintln!("!!! SKIPPED: refusals of NaN were not checked: there is no GPU");
+            return;
+        };
+        let mut opened = Arc::into_inner(gpu.0).expect("the only user of it");
+        opened.ieee = false;
+        assert_eq!(product_without_ieee(&opened, &[1.0, 2.0, 3.0, 4.0]), (Ok(()), [6.0, 6.0, 14.0, 14.0]));
+        for bad in [f32::NAN, f32::INFINITY, f32::MAX] {
+            let (done, c) = product_without_ieee(&opened, &[1.0, 2.0, bad, 4.0]);
+            assert_eq!((done, c), (Err(not_finite()), [7.0; 4]), "{bad}: the result is as it was");
+        }
+    }
 }

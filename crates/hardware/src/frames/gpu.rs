@@ -163,7 +163,11 @@ impl GpuFrames {
         let InFlight { frames, pending, leases } = batch;
         self.device.guarded(|| self.device.wait_for(&pending))?;
         self.device.give_back(leases);
-        self.device.read(pending, |bytes| self.outcome(frames, bytes))
+        let outcome = self.device.read(pending, |bytes| self.outcome(frames, bytes))?;
+        if outcome.is_consistent(&self.plan, frames) {
+            return Ok(outcome);
+        }
+        Err(Fault::Refused("its result contradicts itself: update its driver, or leave it out".to_owned()))
     }
 
     fn outcome(&self, frames: usize, bytes: &[u8]) -> Outcome {
