@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Config, ServiceName, Transport};
 use crate::hardware;
+use crate::pinning;
 use crate::platform::{Base, Connections, Platform, StartError};
 use crate::server::{Interrupts, Running, end_at_next_interrupt};
 use crate::telemetry;
@@ -91,6 +92,7 @@ impl Alone {
         // Before anything is said, so that whoever hears it may end it.
         let mut ends = Ends { interrupts: Interrupts::catch()?, input: self.supervised.then(end_of_input) };
         hardware::start(&config.hardware)?;
+        let plan = pinning::plan(&config)?;
         if matches!(self.service, ServiceName::Engine(_)) {
             warn_of_local_buses(&config);
         }
@@ -100,6 +102,8 @@ impl Alone {
             running = start(&platform, listener) => running?,
             () = ends.next() => return Ok(ExitCode::SUCCESS),
         };
+        // Holds until the service has ended.
+        let _pinned = pinning::apply(plan)?;
         let mut failed = platform.failed();
         let broken = tokio::select! {
             () = ends.next() => false,

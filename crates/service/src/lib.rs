@@ -11,6 +11,7 @@ pub mod hardware;
 pub mod http;
 pub mod metrics;
 pub mod paging;
+pub mod pinning;
 pub mod platform;
 pub mod problem;
 pub mod server;

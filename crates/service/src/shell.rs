@@ -20,6 +20,7 @@ use nautilus_store::Store;
 use nautilus_types::{Symbol, UnixNanos};
 use tokio::sync::{oneshot, watch};
 
+use crate::pinning;
 use crate::platform::Connections;
 use crate::problem::Problem;
 use crate::views::Views;
@@ -231,6 +232,7 @@ pub struct Shell<E: Engine> {
     store: Store,
     failed: watch::Sender<bool>,
     drain: Duration,
+    pinned: bool,
 }
 
 impl<E: Engine> Shell<E> {
@@ -255,6 +257,7 @@ impl<E: Engine> Shell<E> {
             failed: connections.failed.clone(),
             // The other half of the time is for giving back what the thread held.
             drain: Duration::from_millis(connections.config.http.drain_timeout_ms / 2),
+            pinned: connections.config.pinning.enabled,
         })
     }
 
@@ -305,9 +308,11 @@ impl<E: Engine> Shell<E> {
         handle.progress.running.store(true, Relaxed);
         let alive =
             Alive { progress: Arc::clone(&handle.progress), failed: self.failed.clone(), name: E::NAME };
+        let pinned = self.pinned;
         let mut thread = RunLoop::new(self, inbox, doorbell, &handle);
         std::thread::Builder::new().name(E::NAME.as_str().into()).spawn(move || {
             let alive = alive;
+            let _raised = pinning::raise_current_thread(pinned);
             thread.run();
             drop(alive);
             // Nobody waits for them when the service was dropped instead of stopped.

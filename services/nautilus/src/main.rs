@@ -10,7 +10,6 @@ mod doctor;
 mod hardware;
 mod health;
 mod keys;
-mod pinning;
 mod platform;
 mod processes;
 mod provision;
@@ -186,13 +185,8 @@ impl Service {
     async fn run(&self, config: Config) -> Result<ExitCode, StartError> {
         let Self { service, simulate, supervised, hubs_since } = *self;
         let alone = Alone { service, hubs_since, supervised };
-        let plan = pinning::plan(&config)?;
-        // Holds until the service has ended.
-        let mut _pinned = None;
         let start = async |platform: &_, listener| {
-            let running = services::start(service, platform, listener).await?.into_running(simulate)?;
-            _pinned = pinning::apply(plan)?;
-            Ok(running)
+            services::start(service, platform, listener).await?.into_running(simulate)
         };
         alone.serve(config, start).await
     }

@@ -6,10 +6,9 @@ use nautilus_marketdata::Marketdata;
 use nautilus_service::alone::EXIT_SOFTWARE;
 use nautilus_service::server::{Interrupts, until_stopped};
 use nautilus_service::{Config, Platform, Running, ServiceName, StartError};
-use nautilus_service::{hardware, wall_clock};
+use nautilus_service::{hardware, pinning, wall_clock};
 use nautilus_vpin::Vpin;
 
-use crate::pinning;
 use crate::services::{self, Started};
 
 /// Every service, up.

@@ -2,7 +2,7 @@
 
 use nautilus_hardware::pinning::{Abilities, Need, PinningError, Plan, Policy};
 use nautilus_hardware::probe::{Root, Topology};
-use nautilus_service::Config;
+use nautilus_service::{Config, pinning};
 use serde::Serialize;
 
 use super::{Finding, Verdict};
@@ -22,7 +22,7 @@ pub(super) struct Pinning {
 
 impl Pinning {
     pub(super) fn look(config: &Config, root: &Root, topology: &Topology) -> Self {
-        let planned = Plan::new(topology, &crate::pinning::request(config));
+        let planned = Plan::new(topology, &pinning::request(config));
         let no_plan = planned.as_ref().err().map(PinningError::to_string);
         Self {
             enabled: config.pinning.enabled,

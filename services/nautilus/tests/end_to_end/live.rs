@@ -108,6 +108,10 @@ fn engines_run_where_pinning_wants_them() {
     let seen = engines_may_run_on(engines.supervisor());
     assert!(seen.len() == 3 && seen.values().all(|cpus| cpus == last), "{seen:?}");
     engines.stop();
+    let mut alone = place.launch(&["service", "vpin"]);
+    alone.wait_for_notice(&format!("pinned vpin to CPU {last}"));
+    alone.interrupt();
+    assert_eq!(alone.end().code, Some(0), "a service by itself pins its engine as well");
     let engines = Place::new().start(&["up", "--no-simulator"]);
     let seen = engines_may_run_on(engines.supervisor());
     assert!(seen.values().all(|cpus| cpus == allowed.trim()), "by default nothing is pinned: {seen:?}");
