@@ -104,6 +104,17 @@ pub enum Family {
     Gpu,
 }
 
+impl Family {
+    /// Whether this build has any of it.
+    #[must_use]
+    pub const fn is_built(self) -> bool {
+        match self {
+            Self::Kernel => true,
+            Self::Gpu => cfg!(feature = "gpu"),
+        }
+    }
+}
+
 /// Why a job has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {

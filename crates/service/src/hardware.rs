@@ -43,6 +43,19 @@ pub fn start(settings: &Settings) -> Result<&'static Hardware, ConfigError> {
     Ok(hardware)
 }
 
+/// Refuses what [`start`] would, for a process that runs no jobs itself. Backends are opened only where one is pinned.
+///
+/// # Errors
+/// As [`start`].
+pub fn check(settings: &Settings) -> Result<(), ConfigError> {
+    if settings.pin_backend.is_empty() {
+        Switches::from_environment()?;
+    } else {
+        configure(settings)?;
+    }
+    Ok(())
+}
+
 /// The same without measuring.
 ///
 /// # Errors
@@ -65,7 +78,9 @@ pub fn configure(settings: &Settings) -> Result<&'static Hardware, ConfigError> 
         return Err(settings::refused("hardware.pin_backend", &message));
     }
     if let Some((forced, reason)) = status.switches.force.and_then(|id| Some((id, why_not(&status, id)?))) {
-        tracing::warn!("NAUTILUS_BACKEND_FORCE names {forced}, which cannot run here: {reason}");
+        tracing::warn!(
+            "NAUTILUS_BACKEND_FORCE names {forced}, which cannot run here, so portable does its work: {reason}"
+        );
     }
     Ok(hardware)
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nautilus_hardware::probe::{Machine, Root};
 use nautilus_service::config::Transport;
-use nautilus_service::{Config, ServiceName};
+use nautilus_service::{Config, ServiceName, hardware};
 use serde::Serialize;
 
 /// How a finding is to be taken.
@@ -56,6 +56,7 @@ pub(crate) fn run(config: &Config, json: bool, measure: bool) -> ExitCode {
     let pinning = pinning::Pinning::look(config, &root, &machine.topology);
     let (peaks, complaints) = peaks::take(&machine, measure);
     let mut findings = machine::findings(&machine);
+    findings.push(backends(config));
     findings.extend(complaints);
     findings.extend(pinning.findings());
     findings.extend(ServiceName::all().map(|name| port(config, name)));
@@ -95,6 +96,32 @@ fn print_table(findings: &[Finding]) {
         if let Some(advice) = advice {
             say!("{:38}{advice}", "");
         }
+    }
+}
+
+/// What matrix work may go to. Bad switches and a pin that means nothing here keep services from starting.
+fn backends(config: &Config) -> Finding {
+    const WHAT: &str = "backends";
+    let advice = "`nautilus hardware` says more";
+    let status = match hardware::configure(&config.hardware) {
+        Ok(hardware) => hardware.status(),
+        Err(error) => {
+            return Finding::lacking(
+                WHAT,
+                Verdict::Missing,
+                error.to_string(),
+                "no service starts: correct or unset it",
+            );
+        }
+    };
+    let on: Vec<_> =
+        status.backends.iter().filter(|backend| backend.on).map(|backend| backend.backend.as_str()).collect();
+    match status.switches.force.filter(|_| on.is_empty()) {
+        Some(forced) => {
+            let found = format!("NAUTILUS_BACKEND_FORCE names {forced}, which cannot run here");
+            Finding::lacking(WHAT, Verdict::Optional, found, advice)
+        }
+        None => Finding::ok(WHAT, on.join(", ")),
     }
 }
 

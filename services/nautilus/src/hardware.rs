@@ -40,7 +40,7 @@ struct Job {
     op: Op,
     /// Its sizes: m n k for a product; m k for gemv and syrk; m for quadratic_form and cholesky; m n for solve; k for
     /// dot and axpy.
-    #[arg(required = true)]
+    #[arg(required = true, allow_negative_numbers = true)]
     sizes: Vec<usize>,
     /// f64 or f32; gemm_i8 has i8.
     #[arg(long, value_parser = element)]
@@ -137,7 +137,10 @@ fn print_report(report: &Report) {
     let switch = |on: bool| if on { "on" } else { "off" };
     let families = report.switches.families.iter();
     let families: Vec<_> = families.map(|s| format!("{} {}", name(&s.family), switch(s.on))).collect();
-    say!("families     {}", if families.is_empty() { "none".to_owned() } else { families.join(", ") });
+    say!("switches     {}", if families.is_empty() { "none".to_owned() } else { families.join(", ") });
+    if let Some(forced) = report.switches.force {
+        say!("forced       {forced}; portable does what it cannot");
+    }
     if let Some(pinned) = report.pinned {
         say!("pinned       {pinned}, on one core");
     }
@@ -154,7 +157,7 @@ fn print_machine(machine: &Machine) {
     let Machine { system, architecture, processor, cores, threads, .. } = machine;
     let class = name(&machine.class);
     let guest = machine.hypervisor.as_ref().map(|host| format!(", guest of {host}")).unwrap_or_default();
-    say!("machine      {processor}, {system} {architecture}, kernels for {class}{guest}");
+    say!("machine      {processor}, {system} {architecture}, class {class}{guest}");
     let memory =
         machine.memory_limit_bytes.or(machine.memory_bytes).map_or_else(|| "unknown".to_owned(), bytes);
     let nodes = match machine.numa_nodes {

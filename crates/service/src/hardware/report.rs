@@ -189,6 +189,7 @@ impl Report {
     pub fn of(hardware: &Hardware) -> Self {
         let status = hardware.status();
         let mut families: Vec<Family> = status.backends.iter().filter_map(|backend| backend.family).collect();
+        families.retain(|family| family.is_built());
         families.sort_unstable();
         families.dedup();
         let switch = |family| FamilySwitch { family, on: !status.switches.off.contains(&family) };

@@ -22,8 +22,9 @@ pub(super) struct Taken {
 pub(super) fn take(machine: &Machine, anew: bool) -> (Taken, Vec<Finding>) {
     let mut complaints = Vec::new();
     let mut complain = |error: peaks::CacheError| {
-        let advice = format!("set {} to a folder that can be written", peaks::ENV_FOLDER);
-        complaints.push(Finding::lacking("kept measurements", Verdict::Optional, error.to_string(), advice));
+        // The sentence says itself what to do.
+        let (what, found) = ("kept measurements".to_owned(), error.to_string());
+        complaints.push(Finding { what, verdict: Verdict::Optional, found, advice: None });
     };
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("measuring the processor {bar:40} {pos}/{len}");

@@ -18,7 +18,7 @@ use std::time::Duration;
 use nautilus_messages::EngineName;
 use nautilus_service::config::ENV_PREFIX;
 use nautilus_service::server::Interrupts;
-use nautilus_service::{Config, ServiceName, StartError, wall_clock};
+use nautilus_service::{Config, ServiceName, StartError, hardware, pinning, wall_clock};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -40,6 +40,9 @@ const ANSWER: Duration = Duration::from_secs(1);
 
 /// `nautilus up --processes`. `file` is the configuration file that was given.
 pub(crate) async fn up(config: Config, file: Option<&Path>, simulator: bool) -> Result<ExitCode, StartError> {
+    // What no process could start with is refused before any is started.
+    hardware::check(&config.hardware)?;
+    pinning::plan(&config)?;
     let mut interrupts = Interrupts::catch()?;
     let mut supervisor = Supervisor::start(&config, file, simulator)?;
     let tls = config.access.tls.is_set();
