@@ -4,8 +4,9 @@
 //! [`Plan::apply`] does what the system allows and says what it refuses; the [`Applied`] it returns holds what was
 //! before, and puts it back when it is dropped.
 //!
-//! A real-time thread that spins is never interrupted for anybody else, so no plan gives such threads the last core:
-//! at least one core, with all of its threads, stays free of them. Where several share a CPU they take turns.
+//! A real-time thread that spins is not interrupted for an ordinary one (but for the throttling that [`Abilities`] warns
+//! of), so no plan gives such threads the last core: at least one core, with all of its threads, stays free of them.
+//! Where several share a CPU they take turns, in slices of some 100 ms.
 //!
 //! It starts no thread and decides nothing about what threads do.
 
