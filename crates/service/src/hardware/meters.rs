@@ -51,15 +51,16 @@ fn record_row(service: &'static str, row: &Row) {
             metrics::gauge!("nautilus_hardware_call_seconds", &labels).set(ns as f64 / 1e9);
         }
     }
-    if let Some(rate) = row.gflops {
-        metrics::gauge!("nautilus_hardware_gflops", &labels).set(rate);
-    }
-    if let Some(share) = row.peak_share {
-        metrics::gauge!("nautilus_hardware_peak_share", &labels).set(share);
-    }
-    if let Some(regret) = row.regret {
-        metrics::gauge!("nautilus_hardware_regret", &labels).set(regret);
-    }
+    let set = |name: &'static str, value: Option<f64>| {
+        if let Some(value) = value {
+            metrics::gauge!(name, &labels).set(value);
+        }
+    };
+    set("nautilus_hardware_gflops", row.gflops);
+    set("nautilus_hardware_peak_share", row.peak_share);
+    set("nautilus_hardware_gbps", row.gbps);
+    set("nautilus_hardware_bandwidth_share", row.bandwidth_share);
+    set("nautilus_hardware_regret", row.regret);
 }
 
 /// As it is written in JSON.
