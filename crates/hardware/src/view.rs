@@ -438,9 +438,12 @@ pub struct BatchMut<'a, T> {
     step: usize,
 }
 
-/// A batch as one long matrix whose rows are its matrices, to check it with the rules of a matrix.
+/// A batch as one long matrix whose rows are its matrices, to check it with the rules of a matrix. Empty matrices all
+/// stand at one place, so that none stands outside of the slice.
 fn batch_extent(extent: Extent, count: usize, step: usize) -> Result<Extent, ShapeError> {
-    Ok(Extent { rows: count, columns: extent.reach()?, row_stride: step, column_stride: 1 })
+    let columns = extent.reach()?;
+    let row_stride = if columns == 0 { 0 } else { step };
+    Ok(Extent { rows: count, columns, row_stride, column_stride: 1 })
 }
 
 impl<'a, T> Batch<'a, T> {
@@ -456,8 +459,10 @@ impl<'a, T> Batch<'a, T> {
         (row_stride, column_stride): (usize, usize),
     ) -> Result<Self, ShapeError> {
         let extent = Extent { rows, columns, row_stride, column_stride };
-        batch_extent(extent, count, step)?.fits(data.len())?;
-        Ok(Self { first: Matrix { data: data.as_ptr(), extent, memory: PhantomData }, count, step })
+        let whole = batch_extent(extent, count, step)?;
+        whole.fits(data.len())?;
+        let first = Matrix { data: data.as_ptr(), extent, memory: PhantomData };
+        Ok(Self { first, count, step: whole.row_stride })
     }
 
     /// Matrices in the batch.
@@ -466,7 +471,7 @@ impl<'a, T> Batch<'a, T> {
         self.count
     }
 
-    /// Elements from one matrix to the next.
+    /// Elements from one matrix to the next, 0 where they are empty.
     #[must_use]
     pub fn step(&self) -> usize {
         self.step
@@ -479,8 +484,8 @@ impl<'a, T> Batch<'a, T> {
     #[must_use]
     pub fn matrix(&self, index: usize) -> Matrix<'a, T> {
         assert!(index < self.count, "matrix {index} is outside the batch");
-        // Empty matrices may stand outside the slice: nothing is ever read there.
-        Matrix { data: self.first.data.wrapping_add(index * self.step), ..self.first }
+        // SAFETY: matrix `index` lies in the slice.
+        Matrix { data: unsafe { self.first.data.add(index * self.step) }, ..self.first }
     }
 
     /// Matrices `from..from + count`.
@@ -518,7 +523,8 @@ impl<'a, T> BatchMut<'a, T> {
         whole.fits(data.len())?;
         whole.distinct()?;
         extent.distinct()?;
-        Ok(Self { first: MatrixMut { data: data.as_mut_ptr(), extent, memory: PhantomData }, count, step })
+        let first = MatrixMut { data: data.as_mut_ptr(), extent, memory: PhantomData };
+        Ok(Self { first, count, step: whole.row_stride })
     }
 
     /// Matrices in the batch.
@@ -527,7 +533,7 @@ impl<'a, T> BatchMut<'a, T> {
         self.count
     }
 
-    /// Elements from one matrix to the next.
+    /// Elements from one matrix to the next, 0 where they are empty.
     #[must_use]
     pub fn step(&self) -> usize {
         self.step
@@ -540,8 +546,8 @@ impl<'a, T> BatchMut<'a, T> {
     #[must_use]
     pub fn matrix(&mut self, index: usize) -> MatrixMut<'_, T> {
         assert!(index < self.count, "matrix {index} is outside the batch");
-        // Empty matrices may stand outside the slice: nothing is ever written there.
-        let data = self.first.data.wrapping_add(index * self.step);
+        // SAFETY: matrix `index` lies in the slice.
+        let data = unsafe { self.first.data.add(index * self.step) };
         MatrixMut { data, extent: self.first.extent, memory: PhantomData }
     }
 
@@ -617,6 +623,18 @@ mod tests {
         }
         assert!(BatchMut::new(&mut data, 4, 3, (2, 2), (2, 1)).is_err());
         assert!(BatchMut::new(&mut data, 4, 4, (2, 2), (2, 1)).is_ok());
+    }
+
+    #[test]
+    fn empty_matrices_of_a_batch_stand_inside_its_slice() {
+        let mut data = [0_i32; 4];
+        let start = data.as_ptr();
+        let batch = Batch::new(&data, 3, usize::MAX, (0, 2), (2, 1)).unwrap();
+        assert_eq!(batch.matrix(2).as_ptr(), start);
+        assert_eq!(batch.part(3, 0).count(), 0);
+        let mut batch = BatchMut::new(&mut data, 3, usize::MAX, (2, 0), (1, 1)).unwrap();
+        assert_eq!(batch.matrix(2).as_mut_ptr().cast_const(), start);
+        assert_eq!(batch.split(3).1.count(), 0);
     }
 
     #[test]
