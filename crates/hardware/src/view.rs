@@ -95,10 +95,25 @@ impl Extent {
         reach().ok_or(ShapeError::TooLarge { rows, columns, row_stride, column_stride })
     }
 
-    /// Lines of `columns` elements without a gap in a slice of `given`: the common case, in one multiplication.
+    /// Rows one after the other.
     #[inline]
-    fn is_dense_within(rows: usize, columns: usize, given: usize) -> bool {
-        rows.checked_mul(columns).is_some_and(|needed| needed <= given)
+    fn by_rows(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, row_stride: columns.max(1), column_stride: 1 }
+    }
+
+    /// Columns one after the other.
+    #[inline]
+    fn by_columns(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, row_stride: 1, column_stride: rows.max(1) }
+    }
+
+    /// [`Extent::fits`] for lines without a gap, the common case, in one multiplication.
+    #[inline]
+    fn without_gaps_in(self, given: usize) -> Result<Self, ShapeError> {
+        if self.rows.checked_mul(self.columns).is_none_or(|needed| needed > given) {
+            self.fits(given)?;
+        }
+        Ok(self)
     }
 
     fn fits(self, given: usize) -> Result<(), ShapeError> {
@@ -216,11 +231,7 @@ impl<'a, T> Matrix<'a, T> {
     /// The slice is too short for the shape.
     #[inline]
     pub fn row_major(data: &'a [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        let (row_stride, column_stride) = (columns.max(1), 1);
-        if !Extent::is_dense_within(rows, columns, data.len()) {
-            return Self::new(data, rows, columns, row_stride, column_stride);
-        }
-        let extent = Extent { rows, columns, row_stride, column_stride };
+        let extent = Extent::by_rows(rows, columns).without_gaps_in(data.len())?;
         Ok(Self { data: data.as_ptr(), extent, memory: PhantomData })
     }
 
@@ -230,18 +241,14 @@ impl<'a, T> Matrix<'a, T> {
     /// The slice is too short for the shape.
     #[inline]
     pub fn column_major(data: &'a [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        let (row_stride, column_stride) = (1, rows.max(1));
-        if !Extent::is_dense_within(rows, columns, data.len()) {
-            return Self::new(data, rows, columns, row_stride, column_stride);
-        }
-        let extent = Extent { rows, columns, row_stride, column_stride };
+        let extent = Extent::by_columns(rows, columns).without_gaps_in(data.len())?;
         Ok(Self { data: data.as_ptr(), extent, memory: PhantomData })
     }
 
     /// A slice as one column.
     #[must_use]
     pub fn column(data: &'a [T]) -> Self {
-        let extent = Extent { rows: data.len(), columns: 1, row_stride: 1, column_stride: data.len().max(1) };
+        let extent = Extent::by_columns(data.len(), 1);
         Self { data: data.as_ptr(), extent, memory: PhantomData }
     }
 
@@ -314,11 +321,7 @@ impl<'a, T> MatrixMut<'a, T> {
     /// The slice is too short for the shape.
     #[inline]
     pub fn row_major(data: &'a mut [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        let (row_stride, column_stride) = (columns.max(1), 1);
-        if !Extent::is_dense_within(rows, columns, data.len()) {
-            return Self::new(data, rows, columns, row_stride, column_stride);
-        }
-        let extent = Extent { rows, columns, row_stride, column_stride };
+        let extent = Extent::by_rows(rows, columns).without_gaps_in(data.len())?;
         Ok(Self { data: data.as_mut_ptr(), extent, memory: PhantomData })
     }
 
@@ -328,18 +331,14 @@ impl<'a, T> MatrixMut<'a, T> {
     /// The slice is too short for the shape.
     #[inline]
     pub fn column_major(data: &'a mut [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        let (row_stride, column_stride) = (1, rows.max(1));
-        if !Extent::is_dense_within(rows, columns, data.len()) {
-            return Self::new(data, rows, columns, row_stride, column_stride);
-        }
-        let extent = Extent { rows, columns, row_stride, column_stride };
+        let extent = Extent::by_columns(rows, columns).without_gaps_in(data.len())?;
         Ok(Self { data: data.as_mut_ptr(), extent, memory: PhantomData })
     }
 
     /// A slice as one column.
     #[must_use]
     pub fn column(data: &'a mut [T]) -> Self {
-        let extent = Extent { rows: data.len(), columns: 1, row_stride: 1, column_stride: data.len().max(1) };
+        let extent = Extent::by_columns(data.len(), 1);
         Self { data: data.as_mut_ptr(), extent, memory: PhantomData }
     }
 
