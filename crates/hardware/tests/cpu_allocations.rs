@@ -1,7 +1,5 @@
 //! After a thread's first job of a size, the blocked backends allocate nothing.
 
-#![allow(unsafe_code)]
-
 #[path = "common/allocations.rs"]
 mod allocations;
 

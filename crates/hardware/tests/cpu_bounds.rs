@@ -2,7 +2,6 @@
 //! single byte too far ends the test program with a segmentation fault.
 
 #![cfg(unix)]
-#![allow(unsafe_code)]
 
 #[path = "common/guarded.rs"]
 mod guarded;

@@ -1,7 +1,6 @@
 //! The generator as a backend: no allocation for a shape that ran before, and refusals that leave the result alone.
 
 #![cfg(target_arch = "x86_64")]
-#![allow(unsafe_code)]
 
 #[path = "common/allocations.rs"]
 mod allocations;

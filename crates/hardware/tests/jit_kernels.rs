@@ -4,7 +4,6 @@
 //! outside a view ends the test. Results are held to the componentwise bound of the contract.
 
 #![cfg(all(unix, target_arch = "x86_64"))]
-#![allow(unsafe_code)]
 
 #[path = "common/guarded.rs"]
 mod guarded;

@@ -1,5 +1,7 @@
 //! The system's allocator, counting for each thread.
 
+#![allow(unsafe_code)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 

@@ -1,5 +1,7 @@
 //! Memory between two pages that nobody may touch: one element too far ends the test program.
 
+#![allow(unsafe_code)]
+
 use std::ptr;
 
 /// At least the page size of any machine.
