@@ -30,7 +30,12 @@ pub use vnni::Vnni;
 #[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm::za_is_free;
+
 use crate::backend::{Backend, BackendId};
+use crate::element::Element;
+use crate::view::MatrixMut;
 
 /// A backend, or the reason why this build or this machine does not have it.
 #[derive(Debug, Clone)]
@@ -114,4 +119,17 @@ fn gpu() -> Result<Arc<dyn Backend>, String> {
 #[cfg(not(feature = "gpu"))]
 fn gpu() -> Result<Arc<dyn Backend>, String> {
     Err("this build has no GPU support: build with --features gpu".to_owned())
+}
+
+/// C ← β·C, for products whose other part is zero.
+fn scale<T: Element>(beta: T, c: &mut MatrixMut<'_, T>) {
+    if beta == T::ONE {
+        return;
+    }
+    for i in 0..c.rows() {
+        for j in 0..c.columns() {
+            let value = if beta == T::ZERO { T::ZERO } else { beta * c.at(i, j) };
+            c.set(i, j, value);
+        }
+    }
 }

@@ -148,3 +148,16 @@ pub fn runs(isa: Isa) -> bool {
         _ => false,
     }
 }
+
+/// Whether this thread may run code for `isa`, which the processor has, now.
+///
+/// # Errors
+/// One sentence that says why not.
+#[inline]
+pub(crate) fn ready(isa: Isa) -> Result<(), String> {
+    match isa {
+        #[cfg(target_arch = "aarch64")]
+        Isa::Sme => crate::backends::za_is_free(),
+        _ => Ok(()),
+    }
+}

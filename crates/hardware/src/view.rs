@@ -95,10 +95,25 @@ impl Extent {
         reach().ok_or(ShapeError::TooLarge { rows, columns, row_stride, column_stride })
     }
 
-    /// Lines of `columns` elements without a gap in a slice of `given`: the common case, in one multiplication.
+    /// Rows one after the other.
     #[inline]
-    fn is_dense_within(rows: usize, columns: usize, given: usize) -> bool {
-        rows.checked_mul(columns).is_some_and(|needed| needed <= given)
+    fn by_rows(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, row_stride: columns.max(1), column_stride: 1 }
+    }
+
+    /// Columns one after the other.
+    #[inline]
+    fn by_columns(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, row_stride: 1, column_stride: rows.max(1) }
+    }
+
+    /// [`Extent::fits`] for lines without a gap, the common case, in one multiplication.
+    #[inline]
+    fn without_gaps_in(self, given: usize) -> Result<Self, ShapeError> {
+        if self.rows.checked_mul(self.columns).is_none_or(|needed| needed > given) {
+            self.fits(given)?;
+        }
+        Ok(self)
     }
 
     fn fits(self, given: usize) -> Result<(), ShapeError> {
@@ -216,11 +231,7 @@ impl<'a, T> Matrix<'a, T> {
     /// The slice is too short for the shape.
     #[inline]
     pub fn row_major(data: &'a [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        let (row_stride, column_stride) = (columns.max(1), 1);
-        if !Extent::is_dense_within(rows, columns, data.len()) {
-            return Self::new(data, rows, columns, row_stride, column_stride);
-        }
-        let extent = Extent { rows, columns, row_stride, column_stride };
+        let extent = Extent::by_rows(rows, columns).without_gaps_in(data.len())?;
         Ok(Self { data: data.as_ptr(), extent, memory: PhantomData })
     }
 
@@ -230,18 +241,14 @@ impl<'a, T> Matrix<'a, T> {
     /// The slice is too short for the shape.
     #[inline]
     pub fn column_major(data: &'a [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        let (row_stride, column_stride) = (1, rows.max(1));
-        if !Extent::is_dense_within(rows, columns, data.len()) {
-            return Self::new(data, rows, columns, row_stride, column_stride);
-        }
-        let extent = Extent { rows, columns, row_stride, column_stride };
+        let extent = Extent::by_columns(rows, columns).without_gaps_in(data.len())?;
         Ok(Self { data: data.as_ptr(), extent, memory: PhantomData })
     }
 
     /// A slice as one column.
     #[must_use]
     pub fn column(data: &'a [T]) -> Self {
-        let extent = Extent { rows: data.len(), columns: 1, row_stride: 1, column_stride: data.len().max(1) };
+        let extent = Extent::by_columns(data.len(), 1);
         Self { data: data.as_ptr(), extent, memory: PhantomData }
     }
 
@@ -314,11 +321,7 @@ impl<'a, T> MatrixMut<'a, T> {
     /// The slice is too short for the shape.
     #[inline]
     pub fn row_major(data: &'a mut [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        let (row_stride, column_stride) = (columns.max(1), 1);
-        if !Extent::is_dense_within(rows, columns, data.len()) {
-            return Self::new(data, rows, columns, row_stride, column_stride);
-        }
-        let extent = Extent { rows, columns, row_stride, column_stride };
+        let extent = Extent::by_rows(rows, columns).without_gaps_in(data.len())?;
         Ok(Self { data: data.as_mut_ptr(), extent, memory: PhantomData })
     }
 
@@ -328,18 +331,14 @@ impl<'a, T> MatrixMut<'a, T> {
     /// The slice is too short for the shape.
     #[inline]
     pub fn column_major(data: &'a mut [T], rows: usize, columns: usize) -> Result<Self, ShapeError> {
-        let (row_stride, column_stride) = (1, rows.max(1));
-        if !Extent::is_dense_within(rows, columns, data.len()) {
-            return Self::new(data, rows, columns, row_stride, column_stride);
-        }
-        let extent = Extent { rows, columns, row_stride, column_stride };
+        let extent = Extent::by_columns(rows, columns).without_gaps_in(data.len())?;
         Ok(Self { data: data.as_mut_ptr(), extent, memory: PhantomData })
     }
 
     /// A slice as one column.
     #[must_use]
     pub fn column(data: &'a mut [T]) -> Self {
-        let extent = Extent { rows: data.len(), columns: 1, row_stride: 1, column_stride: data.len().max(1) };
+        let extent = Extent::by_columns(data.len(), 1);
         Self { data: data.as_mut_ptr(), extent, memory: PhantomData }
     }
 
@@ -438,9 +437,12 @@ pub struct BatchMut<'a, T> {
     step: usize,
 }
 
-/// A batch as one long matrix whose rows are its matrices, to check it with the rules of a matrix.
+/// A batch as one long matrix whose rows are its matrices, to check it with the rules of a matrix. Empty matrices all
+/// stand at one place, so that none stands outside of the slice.
 fn batch_extent(extent: Extent, count: usize, step: usize) -> Result<Extent, ShapeError> {
-    Ok(Extent { rows: count, columns: extent.reach()?, row_stride: step, column_stride: 1 })
+    let columns = extent.reach()?;
+    let row_stride = if columns == 0 { 0 } else { step };
+    Ok(Extent { rows: count, columns, row_stride, column_stride: 1 })
 }
 
 impl<'a, T> Batch<'a, T> {
@@ -456,8 +458,10 @@ impl<'a, T> Batch<'a, T> {
         (row_stride, column_stride): (usize, usize),
     ) -> Result<Self, ShapeError> {
         let extent = Extent { rows, columns, row_stride, column_stride };
-        batch_extent(extent, count, step)?.fits(data.len())?;
-        Ok(Self { first: Matrix { data: data.as_ptr(), extent, memory: PhantomData }, count, step })
+        let whole = batch_extent(extent, count, step)?;
+        whole.fits(data.len())?;
+        let first = Matrix { data: data.as_ptr(), extent, memory: PhantomData };
+        Ok(Self { first, count, step: whole.row_stride })
     }
 
     /// Matrices in the batch.
@@ -466,7 +470,7 @@ impl<'a, T> Batch<'a, T> {
         self.count
     }
 
-    /// Elements from one matrix to the next.
+    /// Elements from one matrix to the next, 0 where they are empty.
     #[must_use]
     pub fn step(&self) -> usize {
         self.step
@@ -479,8 +483,8 @@ impl<'a, T> Batch<'a, T> {
     #[must_use]
     pub fn matrix(&self, index: usize) -> Matrix<'a, T> {
         assert!(index < self.count, "matrix {index} is outside the batch");
-        // Empty matrices may stand outside the slice: nothing is ever read there.
-        Matrix { data: self.first.data.wrapping_add(index * self.step), ..self.first }
+        // SAFETY: matrix `index` lies in the slice.
+        Matrix { data: unsafe { self.first.data.add(index * self.step) }, ..self.first }
     }
 
     /// Matrices `from..from + count`.
@@ -518,7 +522,8 @@ impl<'a, T> BatchMut<'a, T> {
         whole.fits(data.len())?;
         whole.distinct()?;
         extent.distinct()?;
-        Ok(Self { first: MatrixMut { data: data.as_mut_ptr(), extent, memory: PhantomData }, count, step })
+        let first = MatrixMut { data: data.as_mut_ptr(), extent, memory: PhantomData };
+        Ok(Self { first, count, step: whole.row_stride })
     }
 
     /// Matrices in the batch.
@@ -527,7 +532,7 @@ impl<'a, T> BatchMut<'a, T> {
         self.count
     }
 
-    /// Elements from one matrix to the next.
+    /// Elements from one matrix to the next, 0 where they are empty.
     #[must_use]
     pub fn step(&self) -> usize {
         self.step
@@ -540,8 +545,8 @@ impl<'a, T> BatchMut<'a, T> {
     #[must_use]
     pub fn matrix(&mut self, index: usize) -> MatrixMut<'_, T> {
         assert!(index < self.count, "matrix {index} is outside the batch");
-        // Empty matrices may stand outside the slice: nothing is ever written there.
-        let data = self.first.data.wrapping_add(index * self.step);
+        // SAFETY: matrix `index` lies in the slice.
+        let data = unsafe { self.first.data.add(index * self.step) };
         MatrixMut { data, extent: self.first.extent, memory: PhantomData }
     }
 
@@ -617,6 +622,18 @@ mod tests {
         }
         assert!(BatchMut::new(&mut data, 4, 3, (2, 2), (2, 1)).is_err());
         assert!(BatchMut::new(&mut data, 4, 4, (2, 2), (2, 1)).is_ok());
+    }
+
+    #[test]
+    fn empty_matrices_of_a_batch_stand_inside_its_slice() {
+        let mut data = [0_i32; 4];
+        let start = data.as_ptr();
+        let batch = Batch::new(&data, 3, usize::MAX, (0, 2), (2, 1)).unwrap();
+        assert_eq!(batch.matrix(2).as_ptr(), start);
+        assert_eq!(batch.part(3, 0).count(), 0);
+        let mut batch = BatchMut::new(&mut data, 3, usize::MAX, (2, 0), (1, 1)).unwrap();
+        assert_eq!(batch.matrix(2).as_mut_ptr().cast_const(), start);
+        assert_eq!(batch.split(3).1.count(), 0);
     }
 
     #[test]

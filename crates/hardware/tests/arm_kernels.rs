@@ -6,61 +6,15 @@
 #![cfg(all(target_arch = "aarch64", target_os = "linux"))]
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
+#[path = "common/guarded.rs"]
+mod guarded;
+
 use std::io::Write;
 
+use guarded::{Against, Guarded};
 use nautilus_hardware::jit::{GemmShape, Isa, Plan, Strides, runs};
 use nautilus_hardware::{BackendId, Element, ElementType, Gemm, Matrix, MatrixMut, Op, Spec, Task, backends};
 use proptest::prelude::*;
-
-/// Elements between two pages that cannot be read or written.
-struct Guarded<T> {
-    map: *mut c_void,
-    bytes: usize,
-    first: *mut T,
-    length: usize,
-}
-
-const PAGE: usize = 4096;
-
-impl<T: Element> Guarded<T> {
-    /// `length` elements that touch the page after them, or the one before.
-    fn new(length: usize, at_the_end: bool, mut fill: impl FnMut(usize) -> f64) -> Self {
-        let inside = (length * size_of::<T>()).next_multiple_of(PAGE).max(PAGE);
-        let bytes = inside + 2 * PAGE;
-        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a fresh mapping, whose inner pages are made accessible and then written within their bounds.
-        unsafe {
-            let map = libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, kind, -1, 0);
-            assert_ne!(map, libc::MAP_FAILED);
-            let start = map.cast::<u8>().add(PAGE);
-            assert_eq!(libc::mprotect(start.cast(), inside, libc::PROT_READ | libc::PROT_WRITE), 0);
-            let gap = if at_the_end { inside - length * size_of::<T>() } else { 0 };
-            let first = start.add(gap).cast::<T>();
-            for i in 0..length {
-                first.add(i).write(T::from_f64(fill(i)));
-            }
-            Self { map, bytes, first, length }
-        }
-    }
-
-    fn slice(&self) -> &[T] {
-        // SAFETY: `length` elements were written there.
-        unsafe { std::slice::from_raw_parts(self.first, self.length) }
-    }
-
-    fn slice_mut(&mut self) -> &mut [T] {
-        // SAFETY: as above, and `self` is borrowed alone.
-        unsafe { std::slice::from_raw_parts_mut(self.first, self.length) }
-    }
-}
-
-impl<T> Drop for Guarded<T> {
-    fn drop(&mut self) {
-        // SAFETY: the mapping of `new`.
-        unsafe { libc::munmap(self.map, self.bytes) };
-    }
-}
 
 /// How an operand lies: by rows or columns, its lines so many elements longer than they must be.
 #[derive(Debug, Clone, Copy)]
@@ -107,26 +61,29 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 /// Small integers, so that every sum is exact in both types and needs no tolerance.
-fn integer(seed: usize) -> impl FnMut(usize) -> f64 {
-    move |i| ((i * 7 + seed * 5) % 17) as f64 - 8.0
+fn integers<T: Element>(seed: usize) -> impl FnMut() -> T {
+    let mut all = (0..).map(move |i| T::from_f64(((i * 7 + seed * 5) % 17) as f64 - 8.0));
+    move || all.next().expect("they never end")
 }
 
 fn check<T: Element>(case: &Case) {
     let Case { shape: (m, n, k), lies, at_the_end, scales } = *case;
     let (sa, sb, sc) = (lies[0].strides(m, k), lies[1].strides(k, n), lies[2].strides(m, n));
     let operand = |rows, columns, strides, seed| {
-        Guarded::<T>::new(reach(rows, columns, strides), at_the_end, integer(seed))
+        let against = if at_the_end { Against::Back } else { Against::Front };
+        Guarded::<T>::new(reach(rows, columns, strides), against, integers(seed))
     };
-    let (a, b) = (operand(m, k, sa, 1), operand(k, n, sb, 2));
+    let (mut a, mut b) = (operand(m, k, sa, 1), operand(k, n, sb, 2));
+    let (a, b) = (&*a.slice(), &*b.slice());
     let views = || {
-        let a = Matrix::new(a.slice(), m, k, sa.row, sa.column).unwrap();
-        (a, Matrix::new(b.slice(), k, n, sb.row, sb.column).unwrap())
+        let a = Matrix::new(a, m, k, sa.row, sa.column).unwrap();
+        (a, Matrix::new(b, k, n, sb.row, sb.column).unwrap())
     };
     let (alpha, beta) = (T::from_f64(scales.0), T::from_f64(scales.1));
     let judge = |name: &str, run: &dyn Fn(MatrixMut<'_, T>)| {
         let mut c = operand(m, n, sc, 3);
         let before = c.slice().to_vec();
-        run(MatrixMut::new(c.slice_mut(), m, n, sc.row, sc.column).unwrap());
+        run(MatrixMut::new(c.slice(), m, n, sc.row, sc.column).unwrap());
         let mut expected = before;
         for i in 0..m {
             for j in 0..n {
@@ -186,4 +143,32 @@ fn sme_is_listed_where_it_is_and_refused_in_a_sentence_where_it_is_not() {
         }
         (_, Err(reason)) => assert!(reason.contains("SME"), "{reason}"),
     }
+}
+
+/// Live ZA state is announced in TPIDR2_EL0 (S3_3_C13_C0_5), which no kernel may overlook.
+#[test]
+fn za_that_a_caller_still_needs_is_left_alone() {
+    if !runs(Isa::Sme) {
+        return;
+    }
+    let announce = |address: usize| {
+        // SAFETY: the register is this thread's own, and nothing else in this program uses it.
+        unsafe { std::arch::asm!("msr S3_3_C13_C0_5, {}", in(reg) address, options(nomem, nostack)) };
+    };
+    let (data, mut c) = ([1.0_f32; 64], [7.0_f32; 64]);
+    let view = || Matrix::row_major(&data, 8, 8).unwrap();
+    let plan = Plan::gemm_for(Isa::Sme, GemmShape::row_major(8, 8, 8), 1.0_f32, 0.0).unwrap();
+    let all = backends::available();
+    let mut refusals = Vec::new();
+    announce(16);
+    refusals.push(plan.run(view(), view(), MatrixMut::row_major(&mut c, 8, 8).unwrap()).is_err());
+    for backend in all.iter().filter(|backend| [BackendId::Sme, BackendId::Jit].contains(&backend.id())) {
+        let result = MatrixMut::row_major(&mut c, 8, 8).unwrap();
+        let mut job = f32::job(Task::Gemm(Gemm::new(1.0, view(), view(), 0.0, result).unwrap()));
+        refusals.push(backend.run(&mut job).is_err());
+    }
+    announce(0);
+    assert_eq!((refusals, c), (vec![true; 3], [7.0; 64]));
+    plan.run(view(), view(), MatrixMut::row_major(&mut c, 8, 8).unwrap()).unwrap();
+    assert_eq!(c, [8.0; 64]);
 }

@@ -1,37 +1,12 @@
 //! After a thread's first job of a size, the blocked backends allocate nothing.
 
-#![allow(unsafe_code)]
+#[path = "common/allocations.rs"]
+mod allocations;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use allocations::allocations;
 use nautilus_hardware::{
     BackendId, Cholesky, Gemm, GemmI8, Job, Matrix, MatrixMut, Solve, Syrk, Task, backends,
 };
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting for each thread.
-struct Counting;
-
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 const N: usize = 300;
 
@@ -69,8 +44,8 @@ fn nothing_is_allocated_after_the_first_job() {
             continue;
         }
         run_all(&*backend, &a, &mut c, &mut sums);
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         run_all(&*backend, &a, &mut c, &mut sums);
-        assert_eq!(ALLOCATIONS.get(), before, "{}", backend.id());
+        assert_eq!(allocations(), before, "{}", backend.id());
     }
 }

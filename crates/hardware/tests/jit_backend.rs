@@ -1,40 +1,16 @@
 //! The generator as a backend: no allocation for a shape that ran before, and refusals that leave the result alone.
 
 #![cfg(target_arch = "x86_64")]
-#![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "common/allocations.rs"]
+mod allocations;
 
+use allocations::allocations;
 use nautilus_hardware::backends::Jit;
 use nautilus_hardware::jit::{Isa, Limits, runs};
 use nautilus_hardware::{
     Axpy, Backend, Batch, BatchMut, BatchedGemm, Dot, Element, Failure, Gemm, Matrix, MatrixMut, Task,
 };
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting per thread.
-struct Counting;
-
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(memory, layout) };
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn backends() -> Vec<Jit> {
     let all = [Isa::Avx512, Isa::Avx512Halves, Isa::Avx2];
@@ -67,9 +43,9 @@ fn check_allocations<T: Element>() {
     for backend in backends() {
         run_all(&backend, &data, &mut c);
         let statistics = backend.statistics();
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         run_all(&backend, &data, &mut c);
-        assert_eq!(ALLOCATIONS.get(), before, "{:?} allocates for shapes that ran before", backend.isa());
+        assert_eq!(allocations(), before, "{:?} allocates for shapes that ran before", backend.isa());
         let again = backend.statistics();
         assert!(again.hits > statistics.hits);
         assert_eq!((again.generated, again.misses), (statistics.generated, statistics.misses));

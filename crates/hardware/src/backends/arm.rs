@@ -9,12 +9,14 @@ mod sme;
 
 use std::cell::RefCell;
 
+use super::scale;
 use crate::Element;
 use crate::job::{BatchedGemm, Syrk};
 use crate::view::{Matrix, MatrixMut};
 
 pub use neon::Neon;
 pub use sme::Sme;
+pub(crate) use sme::za_is_free;
 
 /// A product of two matrices on some kernel: `(α, A, B, β, C)`.
 trait Product<T>: Fn(T, Matrix<'_, T>, Matrix<'_, T>, T, MatrixMut<'_, T>) {}
@@ -50,19 +52,6 @@ fn rank_update<T: Element>(Syrk { alpha, a, beta, c }: &mut Syrk<'_, T>, product
         for j in 0..i {
             let value = c.at(i, j);
             c.set(j, i, value);
-        }
-    }
-}
-
-/// C ← β·C, for products whose other part is zero.
-fn scale<T: Element>(beta: T, c: &mut MatrixMut<'_, T>) {
-    if beta == T::ONE {
-        return;
-    }
-    for i in 0..c.rows() {
-        for j in 0..c.columns() {
-            let value = if beta == T::ZERO { T::ZERO } else { beta * c.at(i, j) };
-            c.set(i, j, value);
         }
     }
 }

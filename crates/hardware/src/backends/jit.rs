@@ -5,13 +5,14 @@
 
 #![allow(unsafe_code)]
 
+use super::scale;
 use crate::backend::{Backend, BackendId, Failure};
 use crate::element::{Element, ElementType};
 use crate::jit::{
     self, Cache, CacheStatistics, GemmShape, Isa, Kernel, Limits, Operands, Program, Request, Strides,
 };
 use crate::job::{BatchedGemm, Dot, Gemm, Job, Op, Spec, Task};
-use crate::view::{Extent, MatrixMut};
+use crate::view::Extent;
 
 /// The backend of generated kernels.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl Jit {
             return Ok(());
         }
         if k == 0 || *alpha == T::ZERO {
-            scale(c, *beta);
+            scale(*beta, c);
             return Ok(());
         }
         let at = Operands { a: a.as_ptr(), b: b.as_ptr(), c: c.as_mut_ptr() };
@@ -100,7 +101,7 @@ impl Jit {
         }
         if k == 0 || *alpha == T::ZERO {
             for index in 0..c.count() {
-                scale(&mut c.matrix(index), *beta);
+                scale(*beta, &mut c.matrix(index));
             }
             return Ok(());
         }
@@ -151,6 +152,7 @@ impl Backend for Jit {
     }
 
     fn run(&self, job: &mut Job<'_>) -> Result<(), Failure> {
+        jit::ready(self.isa()).map_err(Failure::Broken)?;
         match job {
             Job::F32(task) => self.task(task),
             Job::F64(task) => self.task(task),
@@ -162,18 +164,5 @@ impl Backend for Jit {
 
     fn cache_statistics(&self) -> Option<CacheStatistics> {
         Some(self.statistics())
-    }
-}
-
-/// C ← β·C, where β = 0 reads nothing.
-fn scale<T: Element>(c: &mut MatrixMut<'_, T>, beta: T) {
-    if beta == T::ONE {
-        return;
-    }
-    for i in 0..c.rows() {
-        for j in 0..c.columns() {
-            let value = if beta == T::ZERO { T::ZERO } else { beta * c.at(i, j) };
-            c.set(i, j, value);
-        }
     }
 }

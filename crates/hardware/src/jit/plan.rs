@@ -31,7 +31,7 @@ pub enum PlanError {
         /// The length of each sum.
         k: usize,
     },
-    /// Code cannot be made or cannot run here.
+    /// Code cannot be made or cannot run here and now.
     #[error("{0}")]
     Unavailable(String),
     /// A view differs from the plan.
@@ -274,6 +274,7 @@ impl<T: Element> Plan<T> {
             };
             return Err(PlanError::Mismatch(operand));
         }
+        super::ready(self.key().isa).map_err(PlanError::Unavailable)?;
         let at = Operands { a: a.as_ptr(), b: b.as_ptr(), c: c.as_mut_ptr() };
         // SAFETY: the views have the planned shape and strides, a writable view shares no element with others, and the
         // instruction set was checked when the plan was made.

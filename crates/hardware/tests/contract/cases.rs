@@ -137,8 +137,3 @@ pub(crate) fn bound<T: Element>(terms: usize, magnitude: f64) -> f64 {
     let g = k * unit::<T>() / (1.0 - k * unit::<T>());
     2.0 * g * magnitude + f64::MIN_POSITIVE
 }
-
-/// Rounded to the type, as the operand that a kernel sees.
-pub(crate) fn rounded<T: Element>(value: f64) -> f64 {
-    T::from_f64(value).to_f64()
-}

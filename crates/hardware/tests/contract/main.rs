@@ -7,6 +7,7 @@
 //! between the elements of a view must stay as it was.
 
 mod cases;
+mod edges;
 mod factors;
 mod products;
 mod special;

@@ -70,9 +70,7 @@ impl Backend for Sme {
     }
 
     fn run(&self, job: &mut Job<'_>) -> Result<(), Failure> {
-        if dormant_za() != 0 {
-            return Err(Failure::Broken("a caller of this thread has live ZA state to be saved".to_owned()));
-        }
+        za_is_free().map_err(Failure::Broken)?;
         match job {
             Job::F32(task) => run(task),
             Job::F64(task) if self.doubles => run(task),
@@ -334,7 +332,19 @@ fn vector_bytes() -> usize {
     rdsvl()
 }
 
-/// TPIDR2_EL0: not zero while a caller's ZA content waits to be saved by whoever uses ZA next. Only where there is SME.
+/// Whether a kernel may use ZA: the content of no caller waits to be saved by whoever uses it next (AAPCS64, "ZA lazy
+/// saving scheme"). Only where there is SME.
+///
+/// # Errors
+/// One sentence, where it does.
+pub(crate) fn za_is_free() -> Result<(), String> {
+    if dormant_za() == 0 {
+        return Ok(());
+    }
+    Err("a caller of this thread has live ZA state to be saved".to_owned())
+}
+
+/// TPIDR2_EL0: not zero while a caller's ZA content waits.
 fn dormant_za() -> usize {
     #[unsafe(naked)]
     extern "C" fn tpidr2() -> usize {

@@ -9,8 +9,8 @@ use super::encode::{
     Action, Gpr, Memory, Operand, R8, R9, R10, R11, RAX, RBX, RCX, RDI, RDX, RSI, Vector, Width,
 };
 use super::piece::{Emitter, Piece, has_masks, masked, pieces, widest};
-use crate::jit::Generated;
 use crate::jit::key::{Isa, KernelKey, Scale};
+use crate::jit::{Generated, MAX_SCRATCH};
 
 /// Vectors side by side in a block, at most.
 const MAX_VECTORS: usize = 8;
@@ -264,7 +264,9 @@ impl Generator<'_> {
     /// Whether the first-level cache would not keep a panel of B that is read often: then a copy of it pays.
     fn worth_packing(&self, part: &Columns) -> bool {
         let blocks: usize = part.rows.iter().map(|run| run.count).sum();
-        blocks > 10 && self.key.k as usize >= lines_held(self.b_row as usize)
+        let k = self.key.k as usize;
+        let fits = k * panel_row(&part.pieces) as usize <= MAX_SCRATCH;
+        blocks > 10 && k >= lines_held(self.b_row as usize) && fits
     }
 
     /// Copies the panel of B at RSI to the scratch memory at R8, its rows one after the other.

@@ -26,7 +26,8 @@ macro_rules! chains {
                     "vzeroupper",
                     rounds = inout(reg) rounds.max(1) => _,
                     $(out($clobbered) _,)*
-                    out("xmm14") _, out("xmm15") _,
+                    // VZEROUPPER changes these too.
+                    out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
                     options(nomem, nostack)
                 );
             }
@@ -88,9 +89,10 @@ pub(super) fn arithmetic(features: &Features) -> Vec<Loop> {
     loops
 }
 
-/// A function that reads a slice once, eight vectors a round; less than a round at the end is left out.
+/// A function that reads a slice once, eight vectors a round, and then runs `end`; less than a round at the end is left
+/// out.
 macro_rules! reads {
-    ($name:ident, $feature:tt, $bytes:literal, $load:literal, [$($register:literal)*], [$($offset:literal)*]) => {
+    ($name:ident, $feature:tt, $bytes:literal, $load:literal, [$($register:literal)*], [$($offset:literal)*], $end:literal) => {
         #[target_feature(enable = $feature)]
         fn $name(buffer: &[u64]) {
             let rounds = buffer.len() / $bytes;
@@ -106,10 +108,13 @@ macro_rules! reads {
                     concat!("add {at}, 8 * ", $bytes),
                     "dec {rounds}",
                     "jnz 2b",
+                    $end,
                     at = inout(reg) buffer.as_ptr() => _,
                     rounds = inout(reg) rounds => _,
                     out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
                     out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+                    out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+                    out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
                     options(readonly, nostack)
                 );
             }
@@ -118,11 +123,11 @@ macro_rules! reads {
 }
 
 reads!(read_128, "sse2", 16, "movups",
-    ["xmm0" "xmm1" "xmm2" "xmm3" "xmm4" "xmm5" "xmm6" "xmm7"], [0 1 2 3 4 5 6 7]);
+    ["xmm0" "xmm1" "xmm2" "xmm3" "xmm4" "xmm5" "xmm6" "xmm7"], [0 1 2 3 4 5 6 7], "");
 reads!(read_256, "avx2", 32, "vmovups",
-    ["ymm0" "ymm1" "ymm2" "ymm3" "ymm4" "ymm5" "ymm6" "ymm7"], [0 1 2 3 4 5 6 7]);
+    ["ymm0" "ymm1" "ymm2" "ymm3" "ymm4" "ymm5" "ymm6" "ymm7"], [0 1 2 3 4 5 6 7], "vzeroupper");
 reads!(read_512, "avx512f", 64, "vmovups",
-    ["zmm0" "zmm1" "zmm2" "zmm3" "zmm4" "zmm5" "zmm6" "zmm7"], [0 1 2 3 4 5 6 7]);
+    ["zmm0" "zmm1" "zmm2" "zmm3" "zmm4" "zmm5" "zmm6" "zmm7"], [0 1 2 3 4 5 6 7], "vzeroupper");
 
 /// The widest loads that this processor has.
 pub(super) fn reader(features: &Features) -> fn(&[u64]) {
