@@ -31,9 +31,13 @@ fn strides(by_rows: bool, rows: usize, columns: usize) -> (usize, usize) {
 }
 
 fn check_products<T: Element + From<u8>>(backend: &dyn Backend) {
-    for (m, n, k) in
-        (1..=33).map(|n| (n, n, n)).chain([(49, 9, 5), (5, 50, 17), (130, 3, 66), (100, 100, 100)])
-    {
+    for (m, n, k) in (1..=33).map(|n| (n, n, n)).chain([
+        (49, 9, 5),
+        (5, 50, 17),
+        (130, 3, 66),
+        (100, 100, 100),
+        (1_030, 1, 29),
+    ]) {
         for orders in 0..8 {
             let (sa, sb) = (strides(orders & 1 == 0, m, k), strides(orders & 2 == 0, k, n));
             let sc = strides(orders & 4 == 0, m, n);

@@ -16,6 +16,9 @@ pub type Shape = (usize, usize, usize);
 /// C ← A·B, all by rows.
 pub type Product<T> = dyn FnMut(Matrix<'_, T>, Matrix<'_, T>, &mut MatrixMut<'_, T>);
 
+/// Everyone who runs in one race.
+pub type Contenders<T> = Vec<Contestant<Product<T>>>;
+
 /// Backends that stand in the table by themselves.
 const ALONE: [BackendId; 5] =
     [BackendId::Portable, BackendId::Avx2, BackendId::Avx512, BackendId::Large, BackendId::Gpu];
@@ -56,12 +59,8 @@ fn job<'a, T: Element>(a: Matrix<'a, T>, b: Matrix<'a, T>, c: &'a mut MatrixMut<
 }
 
 /// Everyone who can multiply this shape.
-pub fn contestants<T: Real>(
-    hardware: &'static Hardware,
-    peers: &[Blas],
-    shape: Shape,
-) -> Vec<Contestant<Product<T>>> {
-    let mut entered: Vec<Contestant<Product<T>>> = Vec::new();
+pub fn contestants<T: Real>(hardware: &'static Hardware, peers: &[Blas], shape: Shape) -> Contenders<T> {
+    let mut entered: Contenders<T> = Vec::new();
     let mut enter =
         |name: &str, run: Box<Product<T>>| entered.push(Contestant { name: name.to_owned(), run });
     if let Some(run) = planned::<T>(shape) {
@@ -98,7 +97,7 @@ fn spec<T: Element>(shape: Shape) -> nautilus_hardware::Spec {
 }
 
 /// The generated kernel by itself, as oneMKL's JIT hands it out.
-fn planned<T: Real>(shape: Shape) -> Option<Box<Product<T>>> {
+pub fn planned<T: Real>(shape: Shape) -> Option<Box<Product<T>>> {
     let (m, n, k) = shape;
     let plan = nautilus_hardware::jit::Plan::<T>::gemm(
         nautilus_hardware::jit::GemmShape::row_major(m, n, k),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! eval "$(benches/peers/kernels/prepare.sh target/peers)"
-//! cargo run --release --manifest-path benches/peers/kernels/Cargo.toml -- --bench [cubes|vectors|shapes|covariance|int8 …]
+//! cargo run --release --manifest-path benches/peers/kernels/Cargo.toml -- --bench [cubes|vectors|shapes|covariance|int8|generation …]
 //! ```
 //!
 //! Every round runs each contestant once for about a fifth of a millisecond, in rotating order; a figure is the median
@@ -12,6 +12,7 @@
 mod blas;
 mod contestants;
 mod covariance;
+mod generation;
 mod int8;
 mod race;
 
@@ -137,6 +138,10 @@ fn main() {
     }
     if wanted("int8") {
         int8::run(&mut report, hardware);
+    }
+    if wanted("generation") {
+        generation::run::<f32>(&mut report, &peers, &CUBES);
+        generation::run::<f64>(&mut report, &peers, &CUBES);
     }
 }
 

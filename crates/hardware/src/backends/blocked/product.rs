@@ -48,6 +48,16 @@ impl Part {
         }
     }
 
+    /// The rows that any column has of the block of `rows` × `columns` at (row, column), which is not outside.
+    fn rows_used(
+        self,
+        (row, column): (usize, usize),
+        (rows, columns): (usize, usize),
+    ) -> std::ops::Range<usize> {
+        // The part is widest in the first column where it is below the diagonal, else in the last.
+        self.rows_of(if self == Self::Lower { column } else { column + columns - 1 }, row, rows)
+    }
+
     fn has(self, row: usize, column: usize) -> bool {
         match self {
             Self::Whole => true,
@@ -77,7 +87,7 @@ impl Part {
 /// a packed block of B, which stays in L3; and of one line of either.
 const A_BYTES: usize = 384 * 1024;
 const B_BYTES: usize = 4 * 1024 * 1024;
-const LINE_BYTES: usize = 2048;
+const LINE_BYTES: usize = 3400;
 /// An operand up to this size stays in L2 as it is: packing costs more than it brings.
 const UNPACKED_BYTES: usize = 600 * 1024;
 /// Up to this many multiplications, there is one block.
@@ -281,16 +291,24 @@ impl<T: Element> Block<T> {
         (i, j): (usize, usize),
         (rows, columns): (usize, usize),
     ) {
-        let at = (self.at.0 + i, self.at.1 + j);
-        let place = self.part.place(at, (rows, columns));
-        if place == Place::Outside {
-            return;
-        }
+        let place = self.part.place((self.at.0 + i, self.at.1 + j), (rows, columns));
+        let (first, rows) = match place {
+            Place::Outside => return,
+            Place::Inside => (0, rows),
+            Place::Across => {
+                // Registers that the part has nothing of are left out.
+                let used = self.part.rows_used((self.at.0 + i, self.at.1 + j), (rows, columns));
+                let first = used.start - used.start % S::LANES;
+                (first, used.end.next_multiple_of(S::LANES).min(rows) - first)
+            }
+        };
+        let at = (self.at.0 + i + first, self.at.1 + j);
         let tile = Tile {
             rows,
             columns,
             k: self.k,
-            a: self.a.at.wrapping_add(i * self.a.pitch),
+            // The rows of a register stand side by side, packed or not.
+            a: self.a.at.wrapping_add(i * self.a.pitch + first),
             a_step: self.a.step,
             b: self.b.at.wrapping_add(j * self.b.pitch),
             b_step: self.b.step,

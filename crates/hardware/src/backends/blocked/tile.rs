@@ -96,7 +96,9 @@ unsafe fn packed<S: Simd, const V: usize, const N: usize>(simd: S, tile: &Tile<S
         #[inline(always)]
         || {
             for j in 0..N {
-                simd.prefetch(tile.c.wrapping_add(j * tile.c_next));
+                for v in 0..V {
+                    simd.prefetch(tile.c.wrapping_add(j * tile.c_next + v * S::LANES));
+                }
                 simd.prefetch(tile.c.wrapping_add(j * tile.c_next + V * S::LANES - 1));
             }
             let steps = Tile { a_step: V * S::LANES, b_step: N, b_next: 1, ..*tile };

@@ -124,21 +124,90 @@ fn by_columns<S: Simd>(
     x: &[S::Element],
     mut target: Target<'_, S::Element>,
 ) {
-    let mut buffer = [S::Element::ZERO; SUMS * MAX_LANES];
-    for top in (0..a.rows()).step_by(SUMS * S::LANES) {
-        let rows = (SUMS * S::LANES).min(a.rows() - top);
-        let from = a.as_ptr().wrapping_add(top);
-        // SAFETY: `rows` rows of A stand side by side from row `top` on, in each of its columns.
-        unsafe {
-            match rows.div_ceil(S::LANES) {
-                1 => columns_into::<S, 1>(simd, from, a.column_stride(), rows, x, &mut buffer),
-                2 => columns_into::<S, 2>(simd, from, a.column_stride(), rows, x, &mut buffer),
-                3..=4 => columns_into::<S, 4>(simd, from, a.column_stride(), rows, x, &mut buffer),
-                _ => columns_into::<S, SUMS>(simd, from, a.column_stride(), rows, x, &mut buffer),
-            }
-        }
-        target.write(top, &buffer[..rows]);
+    if a.rows() > SUMS * S::LANES {
+        return by_long_columns(simd, a, x, target);
     }
+    let mut buffer = [S::Element::ZERO; SUMS * MAX_LANES];
+    let (from, step, rows) = (a.as_ptr(), a.column_stride(), a.rows());
+    // SAFETY: the rows of A stand side by side in each of its columns.
+    unsafe {
+        match rows.div_ceil(S::LANES) {
+            1 => columns_into::<S, 1>(simd, from, step, rows, x, &mut buffer),
+            2 => columns_into::<S, 2>(simd, from, step, rows, x, &mut buffer),
+            3..=4 => columns_into::<S, 4>(simd, from, step, rows, x, &mut buffer),
+            _ => columns_into::<S, SUMS>(simd, from, step, rows, x, &mut buffer),
+        }
+    }
+    target.write(0, &buffer[..rows]);
+}
+
+/// The same for columns that registers do not hold: a few at a time are added to sums in L1, so that memory is read
+/// along them.
+#[inline(always)]
+fn by_long_columns<S: Simd>(
+    simd: S,
+    a: Matrix<'_, S::Element>,
+    x: &[S::Element],
+    mut target: Target<'_, S::Element>,
+) {
+    let mut buffer = [S::Element::ZERO; GATHERED];
+    let step = a.column_stride();
+    for top in (0..a.rows()).step_by(GATHERED) {
+        let sums = &mut buffer[..GATHERED.min(a.rows() - top)];
+        sums.fill(S::Element::ZERO);
+        let mut p = 0;
+        while p < x.len() {
+            let from = a.as_ptr().wrapping_add(top + p * step);
+            // SAFETY: the columns from p on, of which there are as many as each case says, have the rows of the sums.
+            p += unsafe {
+                match x.len() - p {
+                    8.. => add_columns::<S, 8>(simd, from, step, &x[p..], sums),
+                    4.. => add_columns::<S, 4>(simd, from, step, &x[p..], sums),
+                    _ => add_columns::<S, 1>(simd, from, step, &x[p..], sums),
+                }
+            };
+        }
+        target.write(top, sums);
+    }
+}
+
+/// Adds Σ xₚ·(column p) of the first `N` columns to `sums`; gives `N`.
+///
+/// # Safety
+/// `sums.len()` numbers can be read at each of `N` columns that lie `step` apart; x has as many numbers.
+#[inline(always)]
+unsafe fn add_columns<S: Simd, const N: usize>(
+    simd: S,
+    from: *const S::Element,
+    step: usize,
+    x: &[S::Element],
+    sums: &mut [S::Element],
+) -> usize {
+    let factors: [S::Vector; N] = std::array::from_fn(
+        #[inline(always)]
+        |p| simd.splat(x[p]),
+    );
+    let full = sums.len() - sums.len() % S::LANES;
+    // SAFETY: places below `sums.len()` of the sums and of each column; the mask leaves out those beyond.
+    unsafe {
+        for i in (0..full).step_by(S::LANES) {
+            let mut sum = simd.load(sums.as_ptr().add(i));
+            for (p, &factor) in factors.iter().enumerate() {
+                sum = simd.mul_add(simd.load(from.wrapping_add(p * step + i)), factor, sum);
+            }
+            simd.store(sums.as_mut_ptr().add(i), sum);
+        }
+        if full < sums.len() {
+            let mask = simd.first(sums.len() - full);
+            let mut sum = simd.load_some(sums.as_ptr().add(full), mask);
+            for (p, &factor) in factors.iter().enumerate() {
+                let column = simd.load_some(from.wrapping_add(p * step + full), mask);
+                sum = simd.mul_add(column, factor, sum);
+            }
+            simd.store_some(sums.as_mut_ptr().add(full), mask, sum);
+        }
+    }
+    N
 }
 
 /// Σ xₚ·(column p), `V` registers of rows at a time.
