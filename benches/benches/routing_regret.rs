@@ -17,7 +17,8 @@ use nautilus_hardware::{
 /// Rounds of one shape, and what a sample of a small one takes.
 const ROUNDS: usize = 21;
 const SAMPLE_NS: f64 = 20_000.0;
-const CALLS_TO_LEARN: usize = 400;
+/// How long a shape is run to learn from.
+const LEARNING_NS: f64 = 30e6;
 
 /// One held-out shape: what each backend took, and what was chosen before and after learning.
 struct Trial {
@@ -130,7 +131,7 @@ fn trial(hardware: &Hardware, spec: &Spec, contestants: &[Arc<dyn Backend>]) -> 
     let ns = times(spec, contestants);
     let mut workload = Workload::new(spec).expect("held-out shapes fit memory");
     // A small job is timed one call in many.
-    let calls = if ns[&chosen] < 5_000.0 { CALLS_TO_LEARN * 20 } else { CALLS_TO_LEARN / 4 };
+    let calls = (LEARNING_NS / ns[&chosen]).clamp(200.0, 20_000.0) as usize;
     for _ in 0..calls {
         hardware.run(workload.job().expect("held-out shapes are jobs")).expect("some backend does it");
     }
