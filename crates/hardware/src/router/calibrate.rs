@@ -301,7 +301,8 @@ pub(super) fn threads(
         return (thread_ns, Vec::new());
     };
     let mut on = |workers: usize| {
-        least(5, &mut || {
+        // On a busy machine most rounds wait for the other cores.
+        least(40, &mut || {
             if let Ok(mut job) = workload.job() {
                 // A failure shows as a time that says nothing, and is then not used.
                 let _ = parallel::run(&mut job, workers, |part| fast.run(part));
