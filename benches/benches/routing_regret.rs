@@ -17,7 +17,8 @@ use nautilus_hardware::{
 /// Rounds of one shape, and what a sample of a small one takes.
 const ROUNDS: usize = 21;
 const SAMPLE_NS: f64 = 20_000.0;
-const CALLS_TO_LEARN: usize = 400;
+/// How long a shape is run to learn from.
+const LEARNING_NS: f64 = 30e6;
 
 /// One held-out shape: what each backend took, and what was chosen before and after learning.
 struct Trial {
@@ -59,7 +60,7 @@ impl Numbers {
 
 /// Shapes that calibration does not measure, of one operation.
 fn held_out(op: Op, element: ElementType, count: usize, seen: &HashSet<Spec>) -> Vec<Spec> {
-    let mut numbers = Numbers(op as u64 * 31 + element as u64);
+    let mut numbers = Numbers(0x5EED_0002 + op as u64 * 31 + element as u64);
     let mut shapes = Vec::new();
     while shapes.len() < count {
         let order = |by_columns: bool| if by_columns { Order::Columns } else { Order::Rows };
@@ -130,11 +131,44 @@ fn trial(hardware: &Hardware, spec: &Spec, contestants: &[Arc<dyn Backend>]) -> 
     let ns = times(spec, contestants);
     let mut workload = Workload::new(spec).expect("held-out shapes fit memory");
     // A small job is timed one call in many.
-    let calls = if ns[&chosen] < 5_000.0 { CALLS_TO_LEARN * 20 } else { CALLS_TO_LEARN / 4 };
+    let calls = (LEARNING_NS / ns[&chosen]).clamp(200.0, 20_000.0) as usize;
     for _ in 0..calls {
         hardware.run(workload.job().expect("held-out shapes are jobs")).expect("some backend does it");
     }
     Trial { spec: *spec, ns, chosen, learned: hardware.route(spec).chosen }
+}
+
+/// What the router adds to a job that takes next to nothing: the least of many rounds by turns, in nanoseconds.
+fn overhead(hardware: &Hardware, contestants: &[Arc<dyn Backend>]) {
+    println!("{:<20} {:>10} {:>9} {:>9} {:>9}", "overhead, ns", "backend", "direct", "routed", "added");
+    for (m, n, k) in [(2, 2, 2), (8, 8, 8), (20, 20, 20), (20, 1, 20)] {
+        let op = if n == 1 { Op::Gemv } else { Op::Gemm };
+        let spec = Spec::new(op, ElementType::F64, m, n, k);
+        let mut workload = Workload::new(&spec).expect("small shapes fit memory");
+        let chosen = hardware.route(&spec).chosen;
+        let backend = contestants.iter().find(|backend| backend.id() == chosen).expect("it was chosen");
+        let mut least = [f64::INFINITY; 2];
+        for round in 0..1_000 {
+            let start = Instant::now();
+            for _ in 0..500 {
+                let mut job = workload.job().expect("small shapes are jobs");
+                if round % 2 == 0 {
+                    backend.run(&mut job).expect("a backend does what it supports");
+                } else {
+                    hardware.run(job).expect("some backend does it");
+                }
+            }
+            let each = start.elapsed().as_nanos() as f64 / 500.0;
+            least[round % 2] = least[round % 2].min(each);
+        }
+        let [direct, routed] = least;
+        let added = routed - direct;
+        println!(
+            "{:<20} {:>10} {direct:>9.1} {routed:>9.1} {added:>9.1}",
+            format!("{op} {m}×{n}×{k}"),
+            chosen.as_str()
+        );
+    }
 }
 
 fn quantile(values: &mut [f64], share: f64) -> f64 {
@@ -169,6 +203,7 @@ fn main() {
     hardware.calibrate(|_, _| ()).expect("nobody else calibrates");
     println!("calibrated {} backends in {:.2} s", contestants.len(), start.elapsed().as_secs_f64());
 
+    overhead(&hardware, &contestants);
     let seen: HashSet<Spec> = calibration_shapes().into_iter().collect();
     let mut trials = Vec::new();
     for op in Op::ALL {

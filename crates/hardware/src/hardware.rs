@@ -5,10 +5,11 @@
 
 mod named;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -167,8 +168,15 @@ pub struct Hardware {
     router: Router,
     monitor: Monitor,
     measuring: Measuring,
-    /// Why a stored calibration is not used.
-    unused: Mutex<Option<String>>,
+    file: Mutex<CalibrationFile>,
+}
+
+/// What was seen of the stored calibration.
+#[derive(Debug, Default)]
+struct CalibrationFile {
+    modified: Option<SystemTime>,
+    /// Why it is not used.
+    unused: Option<String>,
 }
 
 /// How far a calibration is.
@@ -214,18 +222,27 @@ impl Hardware {
             router: Router::new(members, stand_in, limits),
             monitor: Monitor::default(),
             measuring: Measuring::default(),
-            unused: Mutex::default(),
+            file: Mutex::default(),
         };
         hardware.load();
         hardware
     }
 
+    fn file(&self) -> MutexGuard<'_, CalibrationFile> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cache_folder(&self) -> Option<&Path> {
+        self.options.cache_folder.as_deref().filter(|_| self.options.pin.is_none())
+    }
+
     /// Uses the stored calibration, if there is one for these backends; whether there is.
     fn load(&self) -> bool {
-        let folder = self.options.cache_folder.as_deref().filter(|_| self.options.pin.is_none());
-        let Some(folder) = folder else { return false };
+        let Some(folder) = self.cache_folder() else { return false };
         let members: Vec<BackendId> = self.router.members.iter().map(|member| member.id).collect();
-        let (found, reason) = match store::load(folder, &members) {
+        // Asked before it is read: what is written in between is read once more.
+        let modified = store::modified(folder);
+        let (found, unused) = match store::load(folder, &members) {
             Ok(Some(calibrated)) => {
                 self.router.adopt(calibrated);
                 (true, None)
@@ -236,8 +253,16 @@ impl Hardware {
                 (false, Some(reason))
             }
         };
-        *self.unused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        *self.file() = CalibrationFile { modified, unused };
         found
+    }
+
+    /// Uses what another process measured meanwhile.
+    fn reload(&self) {
+        let modified = self.cache_folder().and_then(store::modified);
+        if modified.is_some() && modified != self.file().modified && !self.measuring.on.load(Relaxed) {
+            self.load();
+        }
     }
 
     /// The process's own, made at first use from the environment's switches unless [`Hardware::configure`] came first.
@@ -270,17 +295,21 @@ impl Hardware {
     /// [`Failure::NotPositiveDefinite`] is an answer. [`Failure::Broken`] means that no backend could do it, and leaves
     /// the result as it was.
     #[allow(clippy::needless_pass_by_value)]
+    #[inline]
     pub fn run(&self, mut job: Job<'_>) -> Result<BackendId, Failure> {
+        self.run_in_place(&mut job)
+    }
+
+    fn run_in_place(&self, job: &mut Job<'_>) -> Result<BackendId, Failure> {
         let spec = job.spec();
         let decision = self.router.decide(&spec, &self.watch());
-        if decision.call() {
-            return self.run_timed(&decision, &mut job, &spec);
+        let way = decision.chosen();
+        if decision.is_timed() || way.workers > 1 {
+            return self.run_watched(&decision, job, &spec);
         }
-        decision.cell.call();
-        match self.router.execute(&decision, decision.chosen(), &mut job, &self.watch()) {
-            Err(broken @ Failure::Broken(_)) => {
-                self.run_elsewhere(&decision, decision.chosen(), &mut job, broken)
-            }
+        decision.counter.call();
+        match decision.member.run(job) {
+            Err(broken @ Failure::Broken(_)) => self.run_elsewhere(&decision, way, job, broken),
             answer => answer.map(|()| decision.member.id),
         }
     }
@@ -293,13 +322,19 @@ impl Hardware {
         self.options.clock.now_ns()
     }
 
-    fn run_timed(&self, decision: &Decision, job: &mut Job<'_>, spec: &Spec) -> Result<BackendId, Failure> {
+    #[cold]
+    fn run_watched(&self, decision: &Decision, job: &mut Job<'_>, spec: &Spec) -> Result<BackendId, Failure> {
         let at = decision.timed_way();
         let way = decision.ways[at];
         let id = self.router.members[way.member].id;
-        let other = (at != decision.chosen).then(|| self.monitor.cell(spec, id));
-        let cell = other.as_ref().unwrap_or(&decision.cell);
-        cell.call();
+        let cell = if at == decision.chosen {
+            decision.counter.call();
+            Arc::clone(decision.counter.cell())
+        } else {
+            let other = self.monitor.cell(spec, id);
+            other.call();
+            other
+        };
         let start = self.now_ns();
         let answer = self.router.execute(decision, way, job, &self.watch());
         let now = self.now_ns();
@@ -353,9 +388,10 @@ impl Hardware {
         }
     }
 
-    /// What stands where.
+    /// What stands where. Looks whether another process has calibrated meanwhile, and then goes by that.
     #[must_use]
     pub fn status(&self) -> Status {
+        self.reload();
         let now_ns = self.now_ns();
         let backends = self.listings.iter().map(|listing| {
             let id = listing.id;
@@ -390,10 +426,7 @@ impl Hardware {
             Some(calibrated) => {
                 Calibration::Measured { at_unix_s: calibrated.stored.at_unix_s, age_s: calibrated.age_s() }
             }
-            None => {
-                let reason = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
-                Calibration::Absent { reason: reason.clone() }
-            }
+            None => Calibration::Absent { reason: self.file().unused.clone() },
         }
     }
 
@@ -440,6 +473,7 @@ impl Hardware {
         }
         let stored = self.router.measure(&*self.options.clock, progress);
         let saved = folder.map_or(Ok(()), |folder| store::save(folder, &stored));
+        *self.file() = CalibrationFile { modified: folder.and_then(store::modified), unused: None };
         self.router.adopt(Calibrated::new(stored));
         saved.map_err(CalibrationError::NotStored)
     }

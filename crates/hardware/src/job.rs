@@ -101,6 +101,7 @@ pub enum Order {
 }
 
 impl Order {
+    #[inline]
     fn of(extent: Extent) -> Self {
         match (extent.row_stride, extent.column_stride) {
             (_, 1) => Self::Rows,
@@ -234,6 +235,7 @@ impl<'a, T: Element> Gemm<'a, T> {
         Ok(Self { alpha, a, b, beta, c })
     }
 
+    #[inline]
     fn spec(&self) -> Spec {
         let (m, n, k) = (self.c.rows(), self.c.columns(), self.a.columns());
         let op = if n == 1 { Op::Gemv } else { Op::Gemm };
@@ -251,6 +253,7 @@ impl<'a, T: Element> Gemm<'a, T> {
     }
 }
 
+#[inline]
 fn order<T>(matrix: &Matrix<'_, T>) -> Order {
     Order::of(Extent {
         rows: matrix.rows(),
@@ -502,6 +505,7 @@ pub enum Job<'a> {
 impl Job<'_> {
     /// The job without its data.
     #[must_use]
+    #[inline]
     pub fn spec(&self) -> Spec {
         match self {
             Self::F32(task) => task.spec(),

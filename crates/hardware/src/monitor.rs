@@ -6,8 +6,9 @@
 mod histogram;
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use serde::Serialize;
 
@@ -42,6 +43,8 @@ struct Key {
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
     calls: AtomicU64,
+    /// Calls that are counted by [`Counter`]s still in use.
+    counters: Mutex<Vec<Arc<AtomicU64>>>,
     fallbacks: AtomicU64,
     timed: Recorder,
     /// Work and traffic of the timed calls, and the best time that was predicted for them.
@@ -52,9 +55,14 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Counts a call and answers how many came before.
-    pub(crate) fn call(&self) -> u64 {
-        self.calls.fetch_add(1, Relaxed)
+    /// Counts a call.
+    pub(crate) fn call(&self) {
+        self.calls.fetch_add(1, Relaxed);
+    }
+
+    fn calls(&self) -> u64 {
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        self.calls.load(Relaxed) + counters.iter().map(|count| count.load(Relaxed)).sum::<u64>()
     }
 
     /// A call that this backend could not do.
@@ -72,6 +80,41 @@ impl Cell {
             self.predicted_ns.fetch_add(took_ns, Relaxed);
             self.best_predicted_ns.fetch_add(best as u64, Relaxed);
         }
+    }
+}
+
+/// One thread's part of a row's calls: it alone writes it, so that counting waits for no other core.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    cell: Arc<Cell>,
+    count: Arc<AtomicU64>,
+    /// Two writers would lose calls.
+    _one_thread: PhantomData<*const ()>,
+}
+
+impl Counter {
+    pub(crate) fn new(cell: Arc<Cell>) -> Self {
+        let count = Arc::<AtomicU64>::default();
+        cell.counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&count));
+        Self { cell, count, _one_thread: PhantomData }
+    }
+
+    /// Counts a call.
+    #[inline]
+    pub(crate) fn call(&self) {
+        self.count.store(self.count.load(Relaxed) + 1, Relaxed);
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<Cell> {
+        &self.cell
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        let mut counters = self.cell.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.retain(|count| !Arc::ptr_eq(count, &self.count));
+        self.cell.calls.fetch_add(self.count.load(Relaxed), Relaxed);
     }
 }
 
@@ -117,10 +160,10 @@ impl Monitor {
     /// The counters of a row. There are at most as many as operations × elements × classes × backends.
     pub(crate) fn cell(&self, spec: &Spec, backend: BackendId) -> Arc<Cell> {
         let key = Key { op: spec.op, element: spec.element, shape: ShapeClass::of(spec), backend };
-        if let Some(cell) = self.cells.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&key) {
+        if let Some(cell) = self.cells.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Arc::clone(cell);
         }
-        let mut cells = self.cells.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(cells.entry(key).or_default())
     }
 
@@ -140,7 +183,7 @@ impl Monitor {
     #[must_use]
     pub fn snapshot(&self) -> Vec<Row> {
         let peaks = self.peaks();
-        let cells = self.cells.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let cells = self.cells.read().unwrap_or_else(PoisonError::into_inner);
         cells.iter().map(|(key, cell)| row(*key, cell, peaks)).collect()
     }
 }
@@ -164,7 +207,7 @@ fn row(key: Key, cell: &Cell, peaks: Option<Peaks>) -> Row {
         element: key.element,
         shape_class: key.shape,
         backend: key.backend,
-        calls: cell.calls.load(Relaxed),
+        calls: cell.calls(),
         sampled: time.count,
         fallbacks: cell.fallbacks.load(Relaxed),
         peak_share: share(gflops, peaks.and_then(peak)),

@@ -47,13 +47,14 @@ pub const PREFERENCE: [BackendId; 10] = [
     BackendId::Gpu,
 ];
 
-/// Decisions that a thread keeps.
-const KEPT: usize = 256;
+/// Decisions that a thread keeps, in pairs of places.
+const KEPT: usize = 512;
 /// Classes of shapes that something is learned about; when there are more, learning starts over.
 const CLASSES_MAX: usize = 4_096;
-/// Reading the clock twice and taking note, and the share of a job's time that this may cost on average.
-const TIMING_NS: f64 = 80.0;
-const TIMING_SHARE: f64 = 0.02;
+/// Reading the clock twice and taking note, and what this may cost on average: a share of a job's time, or so little.
+const TIMING_NS: f64 = 120.0;
+const TIMING_SHARE: f64 = 0.001;
+const TIMING_MIN_NS: f64 = 0.5;
 /// A guess at a job's rate where there is neither prediction nor measurement, only to decide how often it is timed.
 const GUESSED_GFLOPS: f64 = 5.0;
 
@@ -67,18 +68,29 @@ pub(crate) struct Member {
     health: Health,
 }
 
+impl Member {
+    #[inline]
+    pub(crate) fn run(&self, job: &mut Job<'_>) -> Result<(), Failure> {
+        let answer = self.backend.run(job);
+        if !matches!(answer, Err(Failure::Broken(_))) {
+            self.health.succeeded();
+        }
+        answer
+    }
+}
+
 /// What was decided about a shape.
 #[derive(Debug)]
 pub(crate) struct Decision {
     router: u64,
     generation: u64,
-    spec: Spec,
+    key: Key,
     /// Every way that is open, the fastest prediction first.
     pub(crate) ways: Vec<Way>,
     pub(crate) chosen: usize,
     pub(crate) member: Arc<Member>,
-    /// The monitor's row of the chosen backend.
-    pub(crate) cell: Arc<monitor::Cell>,
+    /// This thread's part of the chosen backend's row in the monitor.
+    pub(crate) counter: monitor::Counter,
     pub(crate) class: Arc<Class>,
     /// One in `every` calls is timed.
     every: u32,
@@ -86,13 +98,15 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    /// Counts a call; whether it is to be timed.
-    pub(crate) fn call(&self) -> bool {
+    /// Whether this call is to be timed.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
         let calls = self.calls.get();
         self.calls.set(calls.wrapping_add(1));
         calls & (self.every - 1) == 0
     }
 
+    #[inline]
     pub(crate) fn chosen(&self) -> Way {
         self.ways[self.chosen]
     }
@@ -107,13 +121,25 @@ thread_local! {
     static DECISIONS: RefCell<Vec<Option<Rc<Decision>>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Where a decision is kept: the upper bits of a multiplicative hash (Knuth, TAOCP 3, §6.4).
-fn slot(spec: &Spec) -> usize {
-    const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
+/// A spec in whole words: compared and hashed in registers, because reading back bytes just written as words stalls.
+type Key = [u64; 5];
+
+#[inline]
+fn key(spec: &Spec) -> Key {
     let kind = (spec.op as u64) << 8 | (spec.element as u64) << 6;
     let layout = (spec.layout.a as u64) << 4 | (spec.layout.b as u64) << 2 | spec.layout.c as u64;
-    let sizes = [spec.m, spec.n, spec.k, spec.batch].map(|size| size as u64);
-    let mixed = sizes.iter().fold(kind | layout, |hash, size| (hash ^ size).wrapping_mul(MULTIPLIER));
+    [kind | layout, spec.m as u64, spec.n as u64, spec.k as u64, spec.batch as u64]
+}
+
+/// Where a decision is kept, or beside it: the upper bits of a multilinear hash, whose products do not wait for each
+/// other (Lemire and Kaser, Strongly universal string hashing is fast, 2014). Any odd factors with mixed bits will do.
+#[inline]
+fn slot([kind, m, n, k, batch]: Key) -> usize {
+    let mixed = kind.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ m.wrapping_mul(0xBF58_476D_1CE4_E5B9)
+        ^ n.wrapping_mul(0x94D0_49BB_1331_11EB)
+        ^ k.wrapping_mul(0xDA94_2042_E4DD_58B5)
+        ^ batch.wrapping_mul(0x5851_F42D_4C95_7F2D);
     (mixed >> (u64::BITS - KEPT.ilog2())) as usize
 }
 
@@ -203,22 +229,36 @@ impl Router {
     }
 
     /// The decision about a job.
+    #[inline]
     pub(crate) fn decide(&self, spec: &Spec, watch: &Watch<'_>) -> Rc<Decision> {
-        let at = slot(spec);
+        let key = key(spec);
+        let first = slot(key);
         let generation = self.generation.load(Relaxed);
-        let fits = |decision: &Rc<Decision>| {
-            decision.router == self.number && decision.generation == generation && decision.spec == *spec
+        let fits = |decision: &&Rc<Decision>| {
+            let other = key.iter().zip(&decision.key).fold(0, |other, (a, b)| other | (a ^ b));
+            other == 0 && decision.router == self.number && decision.generation == generation
         };
-        let kept = DECISIONS.try_with(|kept| kept.borrow().get(at)?.as_ref().filter(|d| fits(d)).cloned());
-        if let Ok(Some(decision)) = kept {
-            return decision;
+        let kept = DECISIONS.try_with(|kept| {
+            let kept = kept.borrow();
+            let at = |at: usize| kept.get(at)?.as_ref().filter(fits);
+            at(first).or_else(|| at(first ^ 1)).cloned()
+        });
+        match kept {
+            Ok(Some(decision)) => decision,
+            _ => self.decide_and_keep(spec, watch, generation),
         }
+    }
+
+    #[cold]
+    fn decide_and_keep(&self, spec: &Spec, watch: &Watch<'_>, generation: u64) -> Rc<Decision> {
         let decision = Rc::new(self.decide_anew(spec, watch, generation));
-        // While a thread ends it keeps nothing.
+        let at = slot(decision.key);
+        // While a thread ends it keeps nothing. What is pushed out is dropped once the places are free again.
         let _ = DECISIONS.try_with(|kept| {
             let mut kept = kept.borrow_mut();
             kept.resize(KEPT, None);
-            kept[at] = Some(Rc::clone(&decision));
+            kept.swap(at, at ^ 1);
+            kept[at].replace(Rc::clone(&decision))
         });
         decision
     }
@@ -243,8 +283,8 @@ impl Router {
         Decision {
             router: self.number,
             generation,
-            spec: *spec,
-            cell: watch.monitor.cell(spec, member.id),
+            key: key(spec),
+            counter: monitor::Counter::new(watch.monitor.cell(spec, member.id)),
             every: timed_every(expected_ns),
             ways,
             chosen,
@@ -366,21 +406,14 @@ impl Router {
         watch: &Watch<'_>,
     ) -> Result<(), Failure> {
         let member = &self.members[way.member];
-        let answer = if way.workers == 1 {
-            member.backend.run(job)
-        } else {
-            let class = &decision.class;
-            parallel::run(job, way.workers, |part| match member.backend.run(part) {
-                Err(broken @ Failure::Broken(_)) => {
-                    self.rescue(class, way.member, part, broken, watch).map(drop)
-                }
-                answer => answer,
-            })
-        };
-        if !matches!(answer, Err(Failure::Broken(_))) {
-            member.health.succeeded();
+        if way.workers == 1 {
+            return member.run(job);
         }
-        answer
+        let class = &decision.class;
+        parallel::run(job, way.workers, |part| match member.run(part) {
+            Err(broken @ Failure::Broken(_)) => self.rescue(class, way.member, part, broken, watch).map(drop),
+            answer => answer,
+        })
     }
 
     /// Has another member do what `broke` could not, the result being as it was, and answers who.
@@ -454,6 +487,6 @@ impl Router {
 /// How many calls there are to a timed one, so that timing costs a small share: a power of two.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn timed_every(expected_ns: f64) -> u32 {
-    let calls = TIMING_NS / (TIMING_SHARE * expected_ns.max(1.0));
-    (calls.ceil() as u32).clamp(1, 1 << 12).next_power_of_two()
+    let calls = TIMING_NS / (TIMING_SHARE * expected_ns).max(TIMING_MIN_NS);
+    (calls.ceil() as u32).max(1).next_power_of_two()
 }

@@ -11,6 +11,7 @@ impl Hardware {
     ///
     /// # Errors
     /// The shapes do not belong together, or nothing could do it.
+    #[inline]
     pub fn gemm<'a, T: Element>(
         &self,
         alpha: T,
@@ -26,6 +27,7 @@ impl Hardware {
     ///
     /// # Errors
     /// The shapes do not belong together, or nothing could do it.
+    #[inline]
     pub fn gemv<T: Element>(
         &self,
         alpha: T,
@@ -41,6 +43,7 @@ impl Hardware {
     ///
     /// # Errors
     /// The shapes do not belong together, or nothing could do it.
+    #[inline]
     pub fn syrk<'a, T: Element>(
         &self,
         alpha: T,
@@ -55,6 +58,7 @@ impl Hardware {
     ///
     /// # Errors
     /// The shapes do not belong together, or nothing could do it.
+    #[inline]
     pub fn quadratic_form<T: Element>(&self, a: Matrix<'_, T>, x: &[T]) -> Result<T, Error> {
         let mut result = T::ZERO;
         self.run(T::job(Task::QuadraticForm(QuadraticForm::new(a, Matrix::column(x), &mut result)?)))?;
@@ -65,6 +69,7 @@ impl Hardware {
     ///
     /// # Errors
     /// The shapes or counts do not belong together, or nothing could do it.
+    #[inline]
     pub fn batched_gemm<'a, T: Element>(
         &self,
         alpha: T,
@@ -80,6 +85,7 @@ impl Hardware {
     ///
     /// # Errors
     /// A is not square or not positive definite, or nothing could do it.
+    #[inline]
     pub fn cholesky<T: Element>(&self, a: MatrixMut<'_, T>) -> Result<BackendId, Error> {
         Ok(self.run(T::job(Task::Cholesky(Cholesky::new(a)?)))?)
     }
@@ -88,6 +94,7 @@ impl Hardware {
     ///
     /// # Errors
     /// The shapes do not belong together, or nothing could do it.
+    #[inline]
     pub fn solve<'a, T: Element>(&self, l: Matrix<'a, T>, b: MatrixMut<'a, T>) -> Result<BackendId, Error> {
         Ok(self.run(T::job(Task::Solve(Solve::new(l, b)?)))?)
     }
@@ -96,6 +103,7 @@ impl Hardware {
     ///
     /// # Errors
     /// The lengths differ, or nothing could do it.
+    #[inline]
     pub fn dot<T: Element>(&self, x: &[T], y: &[T]) -> Result<T, Error> {
         let mut result = T::ZERO;
         self.run(T::job(Task::Dot(Dot::new(Matrix::column(x), Matrix::column(y), &mut result)?)))?;
@@ -106,6 +114,7 @@ impl Hardware {
     ///
     /// # Errors
     /// The lengths differ, or nothing could do it.
+    #[inline]
     pub fn axpy<T: Element>(&self, alpha: T, x: &[T], y: &mut [T]) -> Result<BackendId, Error> {
         Ok(self.run(T::job(Task::Axpy(Axpy::new(alpha, Matrix::column(x), MatrixMut::column(y))?)))?)
     }
@@ -114,6 +123,7 @@ impl Hardware {
     ///
     /// # Errors
     /// The shapes do not belong together, or nothing could do it.
+    #[inline]
     pub fn gemm_i8<'a>(
         &self,
         a: Matrix<'a, u8>,

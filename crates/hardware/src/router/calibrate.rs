@@ -54,6 +54,7 @@ const LENGTHS: &[usize] = &[
 ];
 const ORDERS: &[usize] = &[
     1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400, 512, 700,
+    1_000, 1_400,
 ];
 
 /// Blocked factorisations change their ways at small orders.
@@ -70,7 +71,7 @@ const PLANS: [Plan; 10] = [
     Plan { op: Op::QuadraticForm, edges: ORDERS, spread: 0, sizes_max: [1.0; 4], work_max: 1e6 },
     Plan {
         op: Op::BatchedGemm,
-        edges: &[2, 4, 8, 16],
+        edges: &[1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 17, 18, 20, 22, 24, 28, 32, 36, 40, 48],
         spread: 48,
         sizes_max: [48.0, 48.0, 48.0, 400.0],
         work_max: 3e6,
@@ -300,7 +301,8 @@ pub(super) fn threads(
         return (thread_ns, Vec::new());
     };
     let mut on = |workers: usize| {
-        least(5, &mut || {
+        // On a busy machine most rounds wait for the other cores.
+        least(40, &mut || {
             if let Ok(mut job) = workload.job() {
                 // A failure shows as a time that says nothing, and is then not used.
                 let _ = parallel::run(&mut job, workers, |part| fast.run(part));

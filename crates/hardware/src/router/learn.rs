@@ -221,6 +221,7 @@ impl Health {
     }
 
     /// Takes note of a success; costs one read while all is well.
+    #[inline]
     pub(crate) fn succeeded(&self) {
         if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);

@@ -45,8 +45,9 @@ pub(crate) struct Calibrated {
     curves: HashMap<(Kind, BackendId), Curve>,
 }
 
-fn build() -> String {
-    format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+/// The same in every program that was built from these sources in this way.
+fn build() -> &'static str {
+    concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), " ", env!("NAUTILUS_HARDWARE_BUILD"))
 }
 
 impl Stored {
@@ -59,7 +60,7 @@ impl Stored {
         backends.sort_unstable();
         Self {
             version: VERSION,
-            build: build(),
+            build: build().to_owned(),
             cpu: cache::cpu_id().to_owned(),
             backends,
             at_unix_s: now_unix_s(),
@@ -127,6 +128,11 @@ fn now_unix_s() -> u64 {
 
 fn path(folder: &Path) -> PathBuf {
     folder.join(format!("calibration-{}.json", cache::cpu_id()))
+}
+
+/// When the calibration in a folder was written, if there is one.
+pub(crate) fn modified(folder: &Path) -> Option<SystemTime> {
+    path(folder).metadata().ok()?.modified().ok()
 }
 
 /// The calibration in a folder, if there is one; or why it cannot be used.

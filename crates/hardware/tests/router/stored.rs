@@ -42,6 +42,18 @@ fn the_next_process_reads_what_one_measured() {
 }
 
 #[test]
+fn a_running_process_goes_by_what_another_one_measures_later() {
+    let place = tempfile::tempdir().unwrap();
+    let bed = Bed::usual();
+    let running = bed.hardware(options(&bed, place.path()));
+    assert_eq!(running.status().calibration, Calibration::Absent { reason: None });
+    let other = bed.hardware(options(&bed, place.path()));
+    bed.calibrate(&other).unwrap();
+    assert!(matches!(running.status().calibration, Calibration::Measured { .. }));
+    assert_eq!(running.route(&gemm(50, 60, 70)), other.route(&gemm(50, 60, 70)));
+}
+
+#[test]
 fn a_damaged_or_foreign_file_is_said_and_measured_anew() {
     let place = tempfile::tempdir().unwrap();
     let bed = Bed::usual();
@@ -57,6 +69,7 @@ fn a_damaged_or_foreign_file_is_said_and_measured_anew() {
         (String::new(), "damaged"),
         (good.to_string()[..1_000].to_owned(), "damaged"),
         (edited("/version", json!(99)), "another version"),
+        (edited("/build", json!("nautilus-hardware 0.0.0 of other kernels")), "another version"),
         (edited("/cpu", json!("z80")), "another processor"),
         (edited("/backends", json!(["portable"])), "was not there"),
         (edited("/at_unix_s", json!(u64::MAX)), "future"),
