@@ -87,7 +87,7 @@ impl Part {
 /// a packed block of B, which stays in L3; and of one line of either.
 const A_BYTES: usize = 384 * 1024;
 const B_BYTES: usize = 4 * 1024 * 1024;
-const LINE_BYTES: usize = 3400;
+const LINE_BYTES: usize = 2048;
 /// An operand up to this size stays in L2 as it is: packing costs more than it brings.
 const UNPACKED_BYTES: usize = 600 * 1024;
 /// Up to this many multiplications, there is one block.
