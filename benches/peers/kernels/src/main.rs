@@ -17,7 +17,7 @@ mod int8;
 mod race;
 
 use nautilus_benches::Report;
-use nautilus_hardware::{Element, Hardware, Matrix, MatrixMut};
+use nautilus_hardware::{Element, Hardware, Matrix, MatrixMut, Options, Switches};
 
 use blas::Blas;
 use contestants::{Shape, contestants};
@@ -114,8 +114,10 @@ fn main() {
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|name| name == part);
     let Some(mut report) = Report::begin("kernels beside BLAS libraries") else { return };
     let peers = blas::open_all();
-    let hardware = Hardware::shared();
-    hardware.calibrate(|_, _| {});
+    // One thread, as the peers.
+    let options = Options { workers_max: 1, ..Options::default() };
+    let hardware = Hardware::configure(Switches::default(), options).expect("this is its first use");
+    hardware.calibrate(|_, _| {}).expect("nobody else calibrates in this process");
     report.note(&format!(
         "Peers: {}.",
         peers.iter().map(|blas| blas.name.clone()).collect::<Vec<_>>().join(", ")
