@@ -6,9 +6,11 @@
 //! each kind.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
+use nautilus_benches::Report;
 use nautilus_hardware::router::{Workload, calibration_shapes};
 use nautilus_hardware::{
     Backend, BackendId, ElementType, Hardware, Layout, Op, Options, Order, Spec, Switches, backends,
@@ -139,8 +141,9 @@ fn trial(hardware: &Hardware, spec: &Spec, contestants: &[Arc<dyn Backend>]) -> 
 }
 
 /// What the router adds to a job that takes next to nothing: the least of many rounds by turns, in nanoseconds.
-fn overhead(hardware: &Hardware, contestants: &[Arc<dyn Backend>]) {
-    println!("{:<20} {:>10} {:>9} {:>9} {:>9}", "overhead, ns", "backend", "direct", "routed", "added");
+fn overhead(out: &mut String, hardware: &Hardware, contestants: &[Arc<dyn Backend>]) {
+    writeln!(out, "{:<20} {:>10} {:>9} {:>9} {:>9}", "overhead, ns", "backend", "direct", "routed", "added")
+        .expect("a text takes a line");
     for (m, n, k) in [(2, 2, 2), (8, 8, 8), (20, 20, 20), (20, 1, 20)] {
         let op = if n == 1 { Op::Gemv } else { Op::Gemm };
         let spec = Spec::new(op, ElementType::F64, m, n, k);
@@ -163,11 +166,13 @@ fn overhead(hardware: &Hardware, contestants: &[Arc<dyn Backend>]) {
         }
         let [direct, routed] = least;
         let added = routed - direct;
-        println!(
+        writeln!(
+            out,
             "{:<20} {:>10} {direct:>9.1} {routed:>9.1} {added:>9.1}",
             format!("{op} {m}×{n}×{k}"),
             chosen.as_str()
-        );
+        )
+        .expect("a text takes a line");
     }
 }
 
@@ -176,10 +181,11 @@ fn quantile(values: &mut [f64], share: f64) -> f64 {
     values[((values.len() - 1) as f64 * share).round() as usize] * 100.0
 }
 
-fn line(name: &str, trials: &[&Trial]) {
+fn line(out: &mut String, name: &str, trials: &[&Trial]) {
     let mut before: Vec<f64> = trials.iter().map(|trial| trial.regret(trial.chosen)).collect();
     let mut after: Vec<f64> = trials.iter().map(|trial| trial.regret(trial.learned)).collect();
-    println!(
+    writeln!(
+        out,
         "{name:<20} {:>6} {:>9.1} {:>9.1} {:>9.1} {:>12.1} {:>9.1} {:>9.1}",
         trials.len(),
         quantile(&mut before, 0.5),
@@ -188,12 +194,14 @@ fn line(name: &str, trials: &[&Trial]) {
         quantile(&mut after, 0.5),
         quantile(&mut after, 0.95),
         quantile(&mut after, 1.0),
-    );
+    )
+    .expect("a text takes a line");
 }
 
 fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
     let count: usize = numbers.next_back().unwrap_or(40);
+    let Some(mut report) = Report::begin("routing_regret") else { return };
     let switches = Switches::from_environment().expect("switches mean something");
     let contestants: Vec<Arc<dyn Backend>> =
         backends::available().into_iter().filter(|backend| switches.allow(backend.id())).collect();
@@ -201,9 +209,21 @@ fn main() {
     let hardware = Hardware::new(backends::listings(), switches, options);
     let start = Instant::now();
     hardware.calibrate(|_, _| ()).expect("nobody else calibrates");
-    println!("calibrated {} backends in {:.2} s", contestants.len(), start.elapsed().as_secs_f64());
+    let took = start.elapsed().as_secs_f64();
+    report.note(&format!(
+        "Calibrated {} backends in {took:.2} s. Goals over all shapes: median ≤ 3 %, 95th percentile ≤ 15 %.",
+        contestants.len()
+    ));
+    let mut out = String::new();
+    overhead(&mut out, &hardware, &contestants);
+    let mut trials = trials(&hardware, &contestants, count);
+    summary(&mut out, &trials);
+    worst(&mut out, &mut trials);
+    report.note(&format!("```text\n{out}```"));
+}
 
-    overhead(&hardware, &contestants);
+/// Every operation on every type, `count` held-out shapes each.
+fn trials(hardware: &Hardware, contestants: &[Arc<dyn Backend>], count: usize) -> Vec<Trial> {
     let seen: HashSet<Spec> = calibration_shapes().into_iter().collect();
     let mut trials = Vec::new();
     for op in Op::ALL {
@@ -211,35 +231,47 @@ fn main() {
             if op == Op::GemmI8 { &[ElementType::I8] } else { &[ElementType::F32, ElementType::F64] };
         for element in elements {
             let shapes = held_out(op, *element, count, &seen);
-            trials.extend(shapes.iter().map(|spec| trial(&hardware, spec, &contestants)));
+            trials.extend(shapes.iter().map(|spec| trial(hardware, spec, contestants)));
         }
     }
-    println!(
+    trials
+}
+
+fn summary(out: &mut String, trials: &[Trial]) {
+    writeln!(
+        out,
         "{:<20} {:>6} {:>9} {:>9} {:>9} {:>12} {:>9} {:>9}",
         "regret, %", "shapes", "median", "p95", "worst", "learned: med", "p95", "worst"
-    );
+    )
+    .expect("a text takes a line");
     for op in Op::ALL {
         for element in [ElementType::F32, ElementType::F64, ElementType::I8] {
             let own: Vec<&Trial> =
                 trials.iter().filter(|trial| (trial.spec.op, trial.spec.element) == (op, element)).collect();
             if !own.is_empty() {
-                line(&format!("{op} {element}"), &own);
+                line(out, &format!("{op} {element}"), &own);
             }
         }
     }
-    line("all", &trials.iter().collect::<Vec<_>>());
+    line(out, "all", &trials.iter().collect::<Vec<_>>());
+}
+
+/// The shapes that lose most.
+fn worst(out: &mut String, trials: &mut [Trial]) {
     trials.sort_by(|a, b| b.regret(b.chosen).total_cmp(&a.regret(a.chosen)));
-    println!("the worst shapes:");
+    writeln!(out, "the worst shapes:").expect("a text takes a line");
     for trial in trials.iter().take(20) {
         let Spec { op, element, m, n, k, batch, layout } = trial.spec;
         let (best, ns) = trial.best();
-        println!(
+        writeln!(
+            out,
             "  {op} {element} {m}×{n}×{k} ×{batch} {:?}/{:?}: {} {:.0} ns, {best} {ns:.0} ns: {:.0} %",
             layout.a,
             layout.b,
             trial.chosen,
             trial.ns[&trial.chosen],
             trial.regret(trial.chosen) * 100.0
-        );
+        )
+        .expect("a text takes a line");
     }
 }

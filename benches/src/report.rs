@@ -116,6 +116,8 @@ pub enum Goal {
 #[derive(Debug)]
 pub struct Report {
     file: Option<File>,
+    /// Whether the table has its head, which comes with the first row.
+    headed: bool,
 }
 
 impl Report {
@@ -140,12 +142,11 @@ impl Report {
             }
             file
         });
-        let mut report = Self { file };
+        let mut report = Self { file, headed: false };
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown");
         let (now, commit) = (answer("date", &["-u", "+%Y-%m-%d %H:%M UTC"]), commit());
         report.write(&format!("\n## {bench}\n\n{now}, {commit}, load average {load} at the start.\n\n"));
-        report.write("| measured | ours | peer | peer's | ours is | goal |\n|---|---|---|---|---|---|\n");
         Some(report)
     }
 
@@ -164,6 +165,9 @@ impl Report {
         };
         let standing = times.map_or("–".to_owned(), standing);
         let goal = verdict(goal, ours.median(), times, unit);
+        if !std::mem::replace(&mut self.headed, true) {
+            self.write("| measured | ours | peer | peer's | ours is | goal |\n|---|---|---|---|---|---|\n");
+        }
         self.write(&format!(
             "| {measured} | {} | {name} | {figure} | {standing} | {goal} |\n",
             ours.text(unit)

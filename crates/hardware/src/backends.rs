@@ -28,6 +28,8 @@ pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub use vnni::Vnni;
 #[cfg(target_arch = "x86_64")]
+pub(crate) use x86::transpose_f64;
+#[cfg(target_arch = "x86_64")]
 pub use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "aarch64")]

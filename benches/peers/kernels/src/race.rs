@@ -176,5 +176,9 @@ impl Row {
 }
 
 fn figure(nanoseconds: f64) -> String {
-    if nanoseconds < 100.0 { format!("{nanoseconds:.1}") } else { format!("{nanoseconds:.0}") }
+    match nanoseconds {
+        small if small < 100.0 => format!("{small:.1}"),
+        middle if middle < 1e6 => format!("{middle:.0}"),
+        large => format!("{:.2} ms", large / 1e6),
+    }
 }

@@ -136,7 +136,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CacheErr
 /// The folder or the file cannot be written.
 pub fn write_json_atomically<T: Serialize>(path: &Path, value: &T) -> Result<(), CacheError> {
     let unwritable = |cause| CacheError::Unwritable { path: path.to_owned(), cause };
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| unwritable(error.into()))?;
+    let mut text = serde_json::to_vec(value).map_err(|error| unwritable(error.into()))?;
     text.push(b'\n');
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(unwritable)?;

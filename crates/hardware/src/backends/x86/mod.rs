@@ -166,7 +166,7 @@ use backend;
 /// As for [`Simd::transpose_4`](crate::backends::blocked::Simd::transpose_4); the processor has AVX.
 #[inline]
 #[target_feature(enable = "avx")]
-unsafe fn transpose_f64(from: *const f64, from_step: usize, to: *mut f64, to_step: usize) {
+pub(crate) unsafe fn transpose_f64(from: *const f64, from_step: usize, to: *mut f64, to_step: usize) {
     // SAFETY: as the caller promises.
     unsafe {
         let line = |i| _mm256_loadu_pd(from.add(i * from_step));

@@ -7,11 +7,11 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m256, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_permute2f128_pd, _mm256_permute2f128_ps,
-    _mm256_shuffle_ps, _mm256_storeu_pd, _mm256_storeu_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps,
-    _mm256_unpacklo_pd, _mm256_unpacklo_ps,
+    __m256, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
+    _mm256_unpacklo_ps,
 };
 
+use crate::backends::transpose_f64;
 use crate::element::{Element, ElementType};
 
 /// The side of a tile.
@@ -50,29 +50,12 @@ pub(in crate::jit) unsafe fn turn<T: Element>(
                 if T::TYPE == ElementType::F32 {
                     tile_f32(from.cast(), stride, to.cast(), line);
                 } else {
-                    tile_f64(from.cast(), stride, to.cast(), line);
+                    transpose_f64(from.cast(), stride, to.cast(), line);
                 }
             }
             top += side;
         }
         left += side;
-    }
-}
-
-/// # Safety
-/// As [`turn`], for one tile.
-#[target_feature(enable = "avx")]
-unsafe fn tile_f64(from: *const f64, stride: usize, to: *mut f64, line: usize) {
-    // SAFETY: four columns of four elements, and four rows of four.
-    unsafe {
-        let column = |j| _mm256_loadu_pd(from.add(j * stride));
-        let (a, b, c, d) = (column(0), column(1), column(2), column(3));
-        let (low_ab, high_ab) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
-        let (low_cd, high_cd) = (_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d));
-        _mm256_storeu_pd(to, _mm256_permute2f128_pd::<0x20>(low_ab, low_cd));
-        _mm256_storeu_pd(to.add(line), _mm256_permute2f128_pd::<0x20>(high_ab, high_cd));
-        _mm256_storeu_pd(to.add(2 * line), _mm256_permute2f128_pd::<0x31>(low_ab, low_cd));
-        _mm256_storeu_pd(to.add(3 * line), _mm256_permute2f128_pd::<0x31>(high_ab, high_cd));
     }
 }
 
