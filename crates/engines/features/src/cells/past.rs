@@ -1,0 +1,139 @@
+//! Plain looks at the past: earlier values, sums and extremes of a window, running totals.
+//!
+//! Sums of a window are taken afresh, so they depend on the window alone and never drift.
+
+use crate::columns::{UNDEFINED, defined};
+use crate::kernel::Cell;
+use crate::operations::{Operation, cell, window, within};
+
+/// The value `n` ticks ago.
+#[derive(Debug)]
+struct Lag(usize);
+
+impl Cell<1, 1> for Lag {
+    fn windows(&self) -> [usize; 1] {
+        [self.0 + 1]
+    }
+
+    #[inline]
+    fn step(&self, _: &mut [f64], _: [f64; 1], [w]: [&[f64]; 1]) -> [f64; 1] {
+        [if w.len() > self.0 { w[0] } else { UNDEFINED }]
+    }
+}
+
+/// A function of a full window.
+#[derive(Debug)]
+pub(super) struct Window(pub(super) usize, pub(super) fn(&[f64]) -> f64);
+
+impl Cell<1, 1> for Window {
+    fn windows(&self) -> [usize; 1] {
+        [self.0]
+    }
+
+    #[inline]
+    fn step(&self, _: &mut [f64], _: [f64; 1], [w]: [&[f64]; 1]) -> [f64; 1] {
+        [if w.len() == self.0 { (self.1)(w) } else { UNDEFINED }]
+    }
+}
+
+/// The sum of everything since the start.
+#[derive(Debug)]
+struct Total;
+
+impl Cell<1, 1> for Total {
+    fn slots(&self) -> usize {
+        1
+    }
+
+    #[inline]
+    fn step(&self, state: &mut [f64], [x]: [f64; 1], _: [&[f64]; 1]) -> [f64; 1] {
+        state[0] += x;
+        [state[0]]
+    }
+}
+
+/// Ticks in a row in which `x` was not zero.
+#[derive(Debug)]
+struct Streak;
+
+impl Cell<1, 1> for Streak {
+    fn slots(&self) -> usize {
+        1
+    }
+
+    #[inline]
+    fn step(&self, state: &mut [f64], [x]: [f64; 1], _: [&[f64]; 1]) -> [f64; 1] {
+        state[0] = if x == 0.0 { 0.0 } else { state[0] + 1.0 };
+        [state[0]]
+    }
+}
+
+/// What is left of a weight after `x` seconds, when half of it goes in `half_life` seconds.
+#[derive(Debug)]
+struct Fade {
+    half_life: f64,
+}
+
+impl Cell<1, 1> for Fade {
+    #[inline]
+    fn step(&self, _: &mut [f64], [x]: [f64; 1], _: [&[f64]; 1]) -> [f64; 1] {
+        [libm::exp2(-x.max(0.0) / self.half_life)]
+    }
+}
+
+/// A sum of everything so far, of which the share `y` is kept from one tick to the next.
+#[derive(Debug)]
+struct Faded;
+
+impl Cell<2, 1> for Faded {
+    fn slots(&self) -> usize {
+        1
+    }
+
+    #[inline]
+    fn step(&self, state: &mut [f64], [x, kept]: [f64; 2], _: [&[f64]; 2]) -> [f64; 1] {
+        state[0] = defined(state[0] * kept + x);
+        [state[0]]
+    }
+}
+
+/// The sum in four lanes, which the processor adds at once: one order, always the same.
+#[inline]
+pub(super) fn sum(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let mut lanes = [0.0; 4];
+    for (index, value) in values.enumerate() {
+        lanes[index % 4] += value;
+    }
+    (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+}
+
+#[inline]
+pub(super) fn mean(w: &[f64]) -> f64 {
+    sum(w.iter().copied()) / w.len() as f64
+}
+
+fn lowest(w: &[f64]) -> f64 {
+    w.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn highest(w: &[f64]) -> f64 {
+    w.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
+const N: &[&str] = &["n"];
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation::new("lag", 1, N, "x as it was n ticks ago", |p| cell(Lag(window(p[0] + 1.0, 2)? - 1))),
+    Operation::new("sum", 1, N, "the sum of the last n", |p| {
+        cell(Window(window(p[0], 1)?, |w| sum(w.iter().copied())))
+    }),
+    Operation::new("mean", 1, N, "the mean of the last n", |p| cell(Window(window(p[0], 1)?, mean))),
+    Operation::new("min", 1, N, "the smallest of the last n", |p| cell(Window(window(p[0], 1)?, lowest))),
+    Operation::new("max", 1, N, "the largest of the last n", |p| cell(Window(window(p[0], 1)?, highest))),
+    Operation::new("fade", 1, &["half_life"], "what is left of a weight after x seconds when half of it goes in half_life seconds", |p| {
+        cell(Fade { half_life: within("half_life", p[0], 1e-3, 1e6)? })
+    }),
+    Operation::new("faded", 2, &[], "the sum of x so far, of which the share y is kept at each tick", |_| cell(Faded)),
+    Operation::new("total", 1, &[], "the sum of everything since the instrument's first bar or event", |_| cell(Total)),
+    Operation::new("streak", 1, &[], "ticks in a row in which x was not 0", |_| cell(Streak)),
+];

@@ -1,0 +1,168 @@
+//! How one node of the graph steps: over a list of instruments, from columns to columns.
+//!
+//! Most nodes are a [`Cell`]: what one instrument's value follows from, given its own past. A kernel is chosen once per
+//! node and batch of instruments, so a choice costs little however many instruments there are.
+
+use std::fmt::Debug;
+
+use crate::columns::{Columns, History, Port, UNDEFINED, defined};
+
+/// What all instruments have in common when a bar closes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Universe {
+    /// Rows whose newest bar is recent enough to be compared with others, in order.
+    pub(crate) fresh: Vec<u32>,
+    /// By row, the number of its sector; 0 where none is known.
+    pub(crate) sectors: Vec<u32>,
+    /// By row, how many of the newest bar closes it had a bar at without a hole.
+    pub(crate) streaks: Vec<u32>,
+}
+
+/// One node's work.
+pub(crate) struct Task<'a> {
+    /// The instruments that step.
+    pub(crate) rows: &'a [u32],
+    pub(crate) universe: &'a Universe,
+    inputs: &'a [Port],
+    values: &'a [Vec<f64>],
+    histories: &'a [Option<History>],
+    pub(crate) state: &'a mut [f64],
+    pub(crate) out: &'a mut [Vec<f64>],
+}
+
+impl<'a> Task<'a> {
+    /// The newest values of an input, by row.
+    #[inline]
+    pub(crate) fn values(&self, input: usize) -> &'a [f64] {
+        &self.values[self.inputs[input] as usize]
+    }
+
+    /// The history of an input, which the layout has because the kernel asked for it.
+    #[inline]
+    pub(crate) fn history(&self, input: usize) -> &'a History {
+        self.histories[self.inputs[input] as usize].as_ref().expect("the layout gives every window its history")
+    }
+}
+
+/// What a node does.
+pub(crate) trait Kernel: Debug + Send + Sync {
+    /// By input, how many values of its past are needed, the present one included; 0 for the present one alone.
+    fn windows(&self) -> Vec<usize>;
+    /// Outputs.
+    fn outputs(&self) -> usize;
+    /// Private values per instrument.
+    fn slots(&self) -> usize;
+    /// Defined inputs that come before the first output is.
+    fn warm(&self, output: usize) -> usize;
+    /// Steps.
+    fn run(&self, task: Task<'_>);
+}
+
+/// How one instrument's value follows from its own.
+pub(crate) trait Cell<const I: usize, const O: usize>: Debug + Send + Sync + 'static {
+    /// Whether it steps where an input is undefined; the others then give nothing and keep their state.
+    const TAKES_UNDEFINED: bool = false;
+
+    /// By input, how many values of its past are needed, the present one included; 0 for the present one alone.
+    fn windows(&self) -> [usize; I] {
+        [0; I]
+    }
+
+    /// Private values; zero at first.
+    fn slots(&self) -> usize {
+        0
+    }
+
+    /// Defined inputs that come before the first output is.
+    fn warm(&self) -> [usize; O] {
+        [self.windows().into_iter().max().unwrap_or(0).saturating_sub(1); O]
+    }
+
+    /// One step. `x` are the present inputs, `windows` the newest values of each that are defined without a hole, oldest
+    /// first, the present one last: as many as were asked for, or fewer where there are no more.
+    fn step(&self, state: &mut [f64], x: [f64; I], windows: [&[f64]; I]) -> [f64; O];
+}
+
+/// A [`Cell`] as a kernel.
+#[derive(Debug)]
+pub(crate) struct Of<C, const I: usize, const O: usize>(pub(crate) C);
+
+impl<C: Cell<I, O>, const I: usize, const O: usize> Kernel for Of<C, I, O> {
+    fn windows(&self) -> Vec<usize> {
+        self.0.windows().to_vec()
+    }
+
+    fn outputs(&self) -> usize {
+        O
+    }
+
+    fn slots(&self) -> usize {
+        self.0.slots()
+    }
+
+    fn warm(&self, output: usize) -> usize {
+        self.0.warm()[output]
+    }
+
+    fn run(&self, task: Task<'_>) {
+        let cell = &self.0;
+        let lengths = cell.windows();
+        let values: [&[f64]; I] = std::array::from_fn(|input| task.values(input));
+        let histories: [Option<&History>; I] =
+            std::array::from_fn(|input| (lengths[input] > 0).then(|| task.history(input)));
+        let slots = cell.slots();
+        for &row in task.rows {
+            let row = row as usize;
+            let x: [f64; I] = std::array::from_fn(|input| values[input][row]);
+            let result = if !C::TAKES_UNDEFINED && x.iter().any(|value| value.is_nan()) {
+                [UNDEFINED; O]
+            } else {
+                let windows: [&[f64]; I] = std::array::from_fn(|input| match histories[input] {
+                    Some(history) => history.window(row, lengths[input]),
+                    None => &[],
+                });
+                cell.step(&mut task.state[row * slots..][..slots], x, windows).map(defined)
+            };
+            for (column, value) in task.out.iter_mut().zip(result) {
+                column[row] = value;
+            }
+        }
+    }
+}
+
+/// Steps one node: its kernel over `rows`, then the histories of what came out.
+#[inline]
+pub(crate) fn step(
+    kernel: &dyn Kernel,
+    node: usize,
+    inputs: &[Port],
+    first: Port,
+    columns: &mut Columns,
+    rows: &[u32],
+    universe: &Universe,
+) {
+    let first = first as usize;
+    let outputs = kernel.outputs();
+    let (before, own) = columns.values.split_at_mut(first);
+    kernel.run(Task {
+        rows,
+        universe,
+        inputs,
+        values: before,
+        histories: &columns.histories,
+        state: &mut columns.states[node],
+        out: &mut own[..outputs],
+    });
+    for port in first..first + outputs {
+        remember(columns, port, rows);
+    }
+}
+
+/// Appends the newest values of a port to its history, if it has one.
+#[inline]
+pub(crate) fn remember(columns: &mut Columns, port: usize, rows: &[u32]) {
+    if let Some(history) = &mut columns.histories[port] {
+        let values = &columns.values[port];
+        rows.iter().for_each(|&row| history.push(row as usize, values[row as usize]));
+    }
+}

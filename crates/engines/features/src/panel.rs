@@ -1,0 +1,102 @@
+//! The graph's columns with the instruments in them, stepped by bars: what the live engine and a batch have in common.
+//!
+//! It knows rows and bars; symbols, frames and time zones are its callers' business.
+
+use crate::columns::{Columns, UNDEFINED};
+use crate::graph::Graph;
+use crate::inputs::{Clock, Source};
+use crate::kernel::Universe;
+
+/// A bar as the graph takes it. What the source does not say is undefined.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct BarValues {
+    pub(crate) open: f64,
+    pub(crate) high: f64,
+    pub(crate) low: f64,
+    pub(crate) close: f64,
+    pub(crate) volume: f64,
+    pub(crate) vwap: f64,
+    pub(crate) buy_volume: f64,
+    pub(crate) sell_volume: f64,
+    pub(crate) trades: f64,
+}
+
+impl BarValues {
+    /// A bar of nothing but its close.
+    pub(crate) fn at(close: f64) -> Self {
+        Self {
+            open: close,
+            high: close,
+            low: close,
+            close,
+            volume: UNDEFINED,
+            vwap: UNDEFINED,
+            buy_volume: UNDEFINED,
+            sell_volume: UNDEFINED,
+            trades: UNDEFINED,
+        }
+    }
+}
+
+/// The state of every instrument.
+#[derive(Debug, Clone)]
+pub(crate) struct Panel {
+    pub(crate) columns: Columns,
+    pub(crate) universe: Universe,
+    /// By row, ticks of each clock so far.
+    pub(crate) ticks: Vec<[u64; 3]>,
+}
+
+impl Panel {
+    pub(crate) fn new(graph: &Graph) -> Self {
+        Self { columns: graph.columns(), universe: Universe::default(), ticks: Vec::new() }
+    }
+
+    /// Appends an instrument; sector 0 is none.
+    pub(crate) fn add_row(&mut self, graph: &Graph, sector: u32) -> usize {
+        self.universe.sectors.push(sector);
+        self.universe.streaks.push(0);
+        self.ticks.push([0; 3]);
+        graph.add_row(&mut self.columns)
+    }
+
+    /// Forgets the past of an instrument.
+    pub(crate) fn reset_row(&mut self, graph: &Graph, row: usize) {
+        self.universe.streaks[row] = 0;
+        self.ticks[row] = [0; 3];
+        graph.reset_row(&mut self.columns, row);
+    }
+
+    pub(crate) fn set_bar(&mut self, row: usize, bar: &BarValues) {
+        let values = [
+            (Source::Open, bar.open),
+            (Source::High, bar.high),
+            (Source::Low, bar.low),
+            (Source::Close, bar.close),
+            (Source::Volume, bar.volume),
+            (Source::Vwap, bar.vwap),
+            (Source::BuyVolume, bar.buy_volume),
+            (Source::SellVolume, bar.sell_volume),
+            (Source::Trades, bar.trades),
+        ];
+        for (source, value) in values {
+            self.columns.set(source.port(), row, value);
+        }
+    }
+
+    /// Steps the instruments of `rows`, in rising order, whose bars close together. Who is compared with whom stands
+    /// in `universe.fresh`.
+    pub(crate) fn close(&mut self, graph: &Graph, rows: &[u32]) {
+        for &row in rows {
+            self.ticks[row as usize][2] += 1;
+        }
+        graph.step(Clock::BAR, &mut self.columns, rows, &self.universe);
+    }
+
+    /// Steps one instrument by a trade or a quote, whose inputs are set.
+    #[inline]
+    pub(crate) fn event(&mut self, graph: &Graph, clock: Clock, row: u32) {
+        self.ticks[row as usize][usize::from(clock == Clock::QUOTE)] += 1;
+        graph.step(clock, &mut self.columns, &[row], &self.universe);
+    }
+}

@@ -1,0 +1,510 @@
+//! Definitions: what each feature is, as data, with templates for families of parameters.
+//!
+//! The standard definitions stand in `registry/*.toml`; users add theirs in the configuration, in the same shape. A
+//! registry is made once and never changed. What a formula means is the graph's business.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::expression::{Expression, FormulaError};
+use crate::graph::{Function, Graph, Names};
+use crate::inputs::{Clock, Source};
+use crate::operations;
+
+/// The standard definitions.
+const STANDARD: &[&str] = &[
+    include_str!("../registry/functions.toml"),
+    include_str!("../registry/technical.toml"),
+    include_str!("../registry/momentum.toml"),
+    include_str!("../registry/volatility.toml"),
+    include_str!("../registry/statistical.toml"),
+    include_str!("../registry/cross_sectional.toml"),
+    include_str!("../registry/microstructure.toml"),
+    include_str!("../registry/fundamental.toml"),
+];
+
+/// Definitions of a registry, at most.
+pub const DEFINITIONS_MAX: usize = 16_384;
+const ID_LENGTH_MAX: usize = 64;
+
+/// What kind of feature a definition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Family {
+    Technical,
+    Candlestick,
+    Momentum,
+    MeanReversion,
+    Volatility,
+    Volume,
+    Statistical,
+    Decomposition,
+    CrossSectional,
+    PrincipalComponents,
+    Microstructure,
+    Fundamental,
+    User,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 13] = [
+        Self::Technical,
+        Self::Candlestick,
+        Self::Momentum,
+        Self::MeanReversion,
+        Self::Volatility,
+        Self::Volume,
+        Self::Statistical,
+        Self::Decomposition,
+        Self::CrossSectional,
+        Self::PrincipalComponents,
+        Self::Microstructure,
+        Self::Fundamental,
+        Self::User,
+    ];
+}
+
+/// A value of a template's parameter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Parameter {
+    /// A number: `{n}` becomes `20`.
+    Number(f64),
+    /// A name: `{x}` becomes `close`.
+    Name(String),
+}
+
+impl std::fmt::Display for Parameter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+/// The values that a template's parameters take: lists whose combinations are meant, or the combinations themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Choices {
+    Product(BTreeMap<String, Vec<Parameter>>),
+    Listed(Vec<BTreeMap<String, Parameter>>),
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self::Product(BTreeMap::new())
+    }
+}
+
+const fn first_version() -> u32 {
+    1
+}
+
+const fn user() -> Family {
+    Family::User
+}
+
+/// One or more definitions as they are written. `{name}` in `id`, `words` and `formula` stands for a parameter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    /// Small letters, digits and `_`, a letter first.
+    id: String,
+    /// Raised whenever the formula changes.
+    #[serde(default = "first_version")]
+    version: u32,
+    /// What kind of feature it is.
+    #[serde(default = "user")]
+    family: Family,
+    /// The formula in words.
+    #[serde(default)]
+    words: String,
+    /// The formula.
+    formula: String,
+    /// Its unit.
+    #[serde(default)]
+    unit: String,
+    /// When it is undefined, beside the warm-up.
+    #[serde(default)]
+    undefined: String,
+    /// The values of its parameters.
+    #[serde(default)]
+    parameters: Choices,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    function: Vec<FunctionText>,
+    #[serde(default)]
+    feature: Vec<Template>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FunctionText {
+    name: String,
+    #[serde(default)]
+    arguments: Vec<String>,
+    formula: String,
+    words: String,
+}
+
+/// A feature, defined.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Definition {
+    /// What it is called.
+    pub id: String,
+    /// Raised whenever the formula changes.
+    pub version: u32,
+    /// What kind of feature it is.
+    pub family: Family,
+    /// The formula in words.
+    pub words: String,
+    /// The formula.
+    pub formula: String,
+    /// The parameters of its template.
+    pub parameters: BTreeMap<String, Parameter>,
+    /// What it starts from, by way of other definitions too.
+    pub inputs: Vec<&'static str>,
+    /// Its unit.
+    pub unit: String,
+    /// Ticks of its clock that pass before it can be defined.
+    pub warm_up: usize,
+    /// The clock that it ticks by.
+    pub clock: Clock,
+    /// When it is undefined, beside the warm-up.
+    pub undefined: String,
+}
+
+/// Why definitions are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("definition '{id}': {message}")]
+pub struct DefinitionError {
+    /// Which one.
+    pub id: String,
+    /// Its place among the user's templates, where it is one of theirs.
+    pub template: Option<usize>,
+    /// One sentence.
+    pub message: String,
+}
+
+/// A function that formulas can call, described.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FunctionView {
+    /// How it is written.
+    pub signature: String,
+    /// What it is.
+    pub words: String,
+    /// Its own formula, where it is written as one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub formula: Option<String>,
+}
+
+/// Every definition, compiled.
+#[derive(Debug)]
+pub struct Registry {
+    definitions: Vec<Definition>,
+    by_id: BTreeMap<String, u32>,
+    functions: BTreeMap<String, (FunctionText, Function)>,
+    digest: u64,
+    pub(crate) graph: Graph,
+}
+
+/// What is being put together.
+#[derive(Default)]
+struct Draft {
+    definitions: Vec<Definition>,
+    formulas: BTreeMap<String, Expression>,
+    templates: Vec<Option<usize>>,
+    functions: BTreeMap<String, (FunctionText, Function)>,
+}
+
+impl Names for Draft {
+    fn definition(&self, id: &str) -> Option<&Expression> {
+        self.formulas.get(id)
+    }
+
+    fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.get(name).map(|(_, function)| function)
+    }
+}
+
+impl Registry {
+    /// The standard definitions and the user's.
+    ///
+    /// # Errors
+    /// The first definition that is wrong, and why.
+    pub fn new(user: &[Template]) -> Result<Self, DefinitionError> {
+        let mut draft = Draft::standard();
+        for (index, template) in user.iter().enumerate() {
+            draft.expand(template, Some(index))?;
+        }
+        draft.compile(None)
+    }
+
+    /// The same definitions, of which only those named, and what they need, are computed.
+    ///
+    /// # Errors
+    /// When one is not defined.
+    pub fn only(&self, ids: &[&str]) -> Result<Self, DefinitionError> {
+        let mut draft = Draft::standard();
+        draft.definitions.clone_from(&self.definitions);
+        draft.formulas = self.definitions.iter().map(|d| (d.id.clone(), parsed(&d.formula))).collect();
+        draft.compile(Some(ids))
+    }
+
+    /// Every definition, in the order of values.
+    #[must_use]
+    pub fn definitions(&self) -> &[Definition] {
+        &self.definitions
+    }
+
+    /// The place of a definition.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<usize> {
+        self.by_id.get(id).map(|index| *index as usize)
+    }
+
+    /// Equal where ids, versions and formulas are, in their order.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Nodes that are evaluated.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.graph.nodes()
+    }
+
+    /// Nodes that would be if equal sub-expressions were not one.
+    #[must_use]
+    pub fn nodes_unshared(&self) -> usize {
+        self.graph.unshared
+    }
+
+    /// Every function that formulas can call.
+    #[must_use]
+    pub fn functions(&self) -> Vec<FunctionView> {
+        let built_in = operations::all().map(|operation| FunctionView {
+            signature: operation.signature(),
+            words: operation.words.to_owned(),
+            formula: None,
+        });
+        let written = self.functions.values().map(|(text, _)| FunctionView {
+            signature: match text.arguments.as_slice() {
+                [] => text.name.clone(),
+                arguments => format!("{}({})", text.name, arguments.join(", ")),
+            },
+            words: text.words.clone(),
+            formula: Some(text.formula.clone()),
+        });
+        built_in.chain(written).collect()
+    }
+}
+
+/// A formula that was read before.
+fn parsed(formula: &str) -> Expression {
+    Expression::parse(formula).expect("a definition's formula was read when the definition was made")
+}
+
+impl Draft {
+    /// # Panics
+    /// When the standard definitions are wrong: a test compiles them.
+    fn standard() -> Self {
+        let mut draft = Self::default();
+        for text in STANDARD {
+            let file: File = toml::from_str(text).expect("the standard definitions are TOML of this shape");
+            for function in file.function {
+                draft.add_function(function);
+            }
+            for template in &file.feature {
+                draft.expand(template, None).expect("the standard definitions are right");
+            }
+        }
+        draft
+    }
+
+    fn add_function(&mut self, text: FunctionText) {
+        let body = Expression::parse(&text.formula)
+            .unwrap_or_else(|error| panic!("the standard function '{}': {error}", text.name));
+        let function = Function { arguments: text.arguments.clone(), body };
+        let known = self.functions.insert(text.name.clone(), (text, function));
+        assert!(known.is_none(), "a standard function is defined twice");
+    }
+
+    /// Appends what a template stands for.
+    fn expand(&mut self, template: &Template, index: Option<usize>) -> Result<(), DefinitionError> {
+        for parameters in combinations(&template.parameters) {
+            let fill = |text: &str| fill(text, &parameters);
+            let (id, formula) = (fill(&template.id), fill(&template.formula));
+            let refuse = |message: String| DefinitionError { id: id.clone(), template: index, message };
+            check_id(&id).map_err(refuse)?;
+            if self.formulas.contains_key(&id) {
+                return Err(refuse("it is defined already; choose another id".to_owned()));
+            }
+            if Source::named(&id).is_some() || self.functions.contains_key(&id) || operations::named(&id).is_some() {
+                return Err(refuse("an input or a function has that name; choose another id".to_owned()));
+            }
+            if self.definitions.len() >= DEFINITIONS_MAX {
+                return Err(refuse(format!("there are more than {DEFINITIONS_MAX} definitions; leave some out")));
+            }
+            let expression = Expression::parse(&formula).map_err(|error| refuse(format!("{error}: {formula}")))?;
+            self.formulas.insert(id.clone(), expression);
+            self.templates.push(index);
+            self.definitions.push(Definition {
+                id,
+                version: template.version,
+                family: template.family,
+                words: fill(&template.words),
+                formula,
+                parameters: parameters.clone(),
+                inputs: Vec::new(),
+                unit: fill(&template.unit),
+                warm_up: 0,
+                clock: Clock::NONE,
+                undefined: fill(&template.undefined),
+            });
+        }
+        Ok(())
+    }
+
+    /// All definitions, or those named in the order in which they are.
+    fn compile(mut self, only: Option<&[&str]>) -> Result<Registry, DefinitionError> {
+        if let Some(ids) = only {
+            let find = |id: &&str| {
+                let missing = || error(id, None, "it is not defined; GET /v1/features lists all".to_owned());
+                self.definitions.iter().find(|d| d.id == *id).cloned().ok_or_else(missing)
+            };
+            self.definitions = ids.iter().map(find).collect::<Result<_, _>>()?;
+        }
+        let ids: Vec<&str> = self.definitions.iter().map(|definition| definition.id.as_str()).collect();
+        let graph = Graph::compile(&self, &ids).map_err(|(id, wrong)| self.explain(&id, &wrong))?;
+        let mut used = Used::default();
+        let inputs: Vec<_> = self.definitions.iter().map(|d| used.by(&self, &d.id)).collect();
+        let outputs = graph.features.iter().zip(inputs);
+        for (definition, (output, inputs)) in self.definitions.iter_mut().zip(outputs) {
+            (definition.warm_up, definition.clock) = (output.warm, output.clock);
+            definition.inputs = inputs.into_iter().map(Source::name).collect();
+        }
+        let mut by_id = BTreeMap::new();
+        for (index, definition) in self.definitions.iter().enumerate() {
+            let index = u32::try_from(index).expect("definitions are bounded");
+            if by_id.insert(definition.id.clone(), index).is_some() {
+                return Err(error(&definition.id, None, "it is asked for twice; name it once".to_owned()));
+            }
+        }
+        let digest = digest(&self.definitions);
+        Ok(Registry { definitions: self.definitions, by_id, functions: self.functions, digest, graph })
+    }
+
+    fn explain(&self, id: &str, wrong: &FormulaError) -> DefinitionError {
+        let place = self.definitions.iter().position(|definition| definition.id == id);
+        let template = place.and_then(|place| self.templates.get(place).copied().flatten());
+        let formula = place.map_or("", |place| self.definitions[place].formula.as_str());
+        error(id, template, format!("{wrong}: {formula}"))
+    }
+}
+
+fn error(id: &str, template: Option<usize>, message: String) -> DefinitionError {
+    DefinitionError { id: id.to_owned(), template, message }
+}
+
+/// What definitions start from, found once for each.
+#[derive(Default)]
+struct Used(BTreeMap<String, Vec<Source>>);
+
+impl Used {
+    /// The graph was compiled, so no definition refers to itself.
+    fn by(&mut self, names: &dyn Names, id: &str) -> Vec<Source> {
+        if let Some(known) = self.0.get(id) {
+            return known.clone();
+        }
+        let mut found = Vec::new();
+        if let Some(formula) = names.definition(id) {
+            self.within(names, formula, &[], &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        self.0.insert(id.to_owned(), found.clone());
+        found
+    }
+
+    fn within(&mut self, names: &dyn Names, expression: &Expression, hidden: &[String], found: &mut Vec<Source>) {
+        use crate::expression::Kind;
+        match &expression.kind {
+            Kind::Number(_) => {}
+            Kind::Name(name) if hidden.contains(name) => {}
+            Kind::Name(name) => match (Source::named(name), names.function(name)) {
+                (Some(source), _) => found.push(source),
+                (None, Some(function)) => self.within(names, &function.body, &[], found),
+                (None, None) => found.extend(self.by(names, name)),
+            },
+            Kind::Call(name, arguments) => {
+                if let Some(function) = names.function(name) {
+                    self.within(names, &function.body, &function.arguments, found);
+                }
+                arguments.iter().for_each(|argument| self.within(names, argument, hidden, found));
+            }
+        }
+    }
+}
+
+fn digest(definitions: &[Definition]) -> u64 {
+    let mut hash = Xxh3::new();
+    for definition in definitions {
+        hash.update(definition.id.as_bytes());
+        hash.update(&definition.version.to_le_bytes());
+        hash.update(definition.formula.as_bytes());
+        hash.update(&[0]);
+    }
+    hash.digest()
+}
+
+fn check_id(id: &str) -> Result<(), String> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if id.len() > ID_LENGTH_MAX || !id.starts_with(|c: char| c.is_ascii_lowercase()) || !id.chars().all(legal) {
+        return Err(format!(
+            "an id is made of small letters, digits and '_', a letter first, at most {ID_LENGTH_MAX} characters"
+        ));
+    }
+    Ok(())
+}
+
+fn combinations(choices: &Choices) -> Vec<BTreeMap<String, Parameter>> {
+    match choices {
+        Choices::Listed(listed) => listed.clone(),
+        Choices::Product(lists) => {
+            let mut all = vec![BTreeMap::new()];
+            for (name, values) in lists {
+                all = all
+                    .iter()
+                    .flat_map(|one| {
+                        values.iter().map(move |value| {
+                            let mut more: BTreeMap<String, Parameter> = one.clone();
+                            more.insert(name.clone(), value.clone());
+                            more
+                        })
+                    })
+                    .take(DEFINITIONS_MAX + 1)
+                    .collect();
+            }
+            all
+        }
+    }
+}
+
+fn fill(text: &str, parameters: &BTreeMap<String, Parameter>) -> String {
+    let mut filled = text.to_owned();
+    for (name, value) in parameters {
+        filled = filled.replace(&format!("{{{name}}}"), &value.to_string());
+    }
+    filled
+}
