@@ -7,6 +7,8 @@
 mod contract;
 mod history;
 pub mod replay;
+mod roster;
 
 pub use contract::{Effects, Engine, Input, Outgoing, Refusal, RestoreError, Stamp};
 pub use history::{History, HistoryView};
+pub use roster::{Defined, Roster};

@@ -13,11 +13,13 @@ pub enum EngineName {
     Vpin = 2,
     /// Fans both buses out to WebSocket clients.
     Websocket = 3,
+    /// Feature values per bar and per trade or quote.
+    Features = 4,
 }
 
 impl EngineName {
     /// Every engine, in start order.
-    pub const ALL: [Self; 3] = [Self::Marketdata, Self::Vpin, Self::Websocket];
+    pub const ALL: [Self; 4] = [Self::Marketdata, Self::Vpin, Self::Websocket, Self::Features];
 
     /// The engine's name in streams, metrics and configuration.
     #[must_use]
@@ -26,6 +28,7 @@ impl EngineName {
             Self::Marketdata => "marketdata",
             Self::Vpin => "vpin",
             Self::Websocket => "websocket",
+            Self::Features => "features",
         }
     }
 
@@ -36,6 +39,7 @@ impl EngineName {
             Self::Marketdata => 8800,
             Self::Vpin => 10_000,
             Self::Websocket => 8600,
+            Self::Features => 8500,
         }
     }
 

@@ -8,9 +8,5 @@ mod past;
 mod statistics;
 
 /// Every function.
-pub(crate) const OPERATIONS: &[&[Operation]] = &[
-    arithmetic::OPERATIONS,
-    past::OPERATIONS,
-    statistics::OPERATIONS,
-    cross_section::OPERATIONS,
-];
+pub(crate) const OPERATIONS: &[&[Operation]] =
+    &[arithmetic::OPERATIONS, past::OPERATIONS, statistics::OPERATIONS, cross_section::OPERATIONS];

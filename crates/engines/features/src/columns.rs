@@ -202,7 +202,8 @@ impl Columns {
     }
 }
 
-fn put(out: &mut Vec<u8>, values: &[f64]) {
+/// Appends values as they stand in memory.
+pub(crate) fn put(out: &mut Vec<u8>, values: &[f64]) {
     if cfg!(target_endian = "little") {
         out.extend_from_slice(values.as_bytes());
     } else {
@@ -215,7 +216,7 @@ fn take<const N: usize>(bytes: &[u8]) -> Option<([u8; N], &[u8])> {
 }
 
 /// Reads as many values as `column` has.
-fn fill<'a>(column: &mut [f64], bytes: &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn fill<'a>(column: &mut [f64], bytes: &'a [u8]) -> Option<&'a [u8]> {
     let (own, rest) = bytes.split_at_checked(column.len() * 8)?;
     for (value, bytes) in column.iter_mut().zip(own.chunks_exact(8)) {
         *value = f64::from_le_bytes(bytes.try_into().ok()?);

@@ -122,7 +122,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, FormulaError> {
 
 fn number(rest: &str, at: usize) -> Result<(TokenKind, usize), FormulaError> {
     let digits = |from: usize| {
-        rest[from..].find(|c: char| !c.is_ascii_digit() && c != '.').map_or(rest.len(), |length| from + length)
+        rest[from..]
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .map_or(rest.len(), |length| from + length)
     };
     let mut length = digits(0);
     let exponent = rest[length..].strip_prefix(['e', 'E']);
@@ -160,7 +162,9 @@ impl Parser {
             return Ok(());
         }
         Err(match self.peek() {
-            Some(token) => FormulaError::new(token.at, format!("'{sign}' is missing before '{}'", token.kind)),
+            Some(token) => {
+                FormulaError::new(token.at, format!("'{sign}' is missing before '{}'", token.kind))
+            }
             None => FormulaError::new(self.end, format!("'{sign}' is missing at the end")),
         })
     }

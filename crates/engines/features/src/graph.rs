@@ -190,7 +190,8 @@ impl<'a> Compiler<'a> {
             return Ok(*value);
         }
         let names = self.names;
-        let formula = names.definition(id).ok_or_else(|| FormulaError::new(0, format!("'{id}' is not defined")))?;
+        let formula =
+            names.definition(id).ok_or_else(|| FormulaError::new(0, format!("'{id}' is not defined")))?;
         self.defined.insert(id.to_owned(), None);
         self.stack.push(id.to_owned());
         let value = self.value(formula, &Arguments::new(), depth + 1)?;
@@ -199,7 +200,12 @@ impl<'a> Compiler<'a> {
         Ok(value)
     }
 
-    fn value(&mut self, expression: &Expression, arguments: &Arguments, depth: usize) -> Result<Value, FormulaError> {
+    fn value(
+        &mut self,
+        expression: &Expression,
+        arguments: &Arguments,
+        depth: usize,
+    ) -> Result<Value, FormulaError> {
         let at = expression.at;
         if depth > DEPTH_MAX {
             let message = format!("definitions and functions call each other more than {DEPTH_MAX} deep");
@@ -209,14 +215,22 @@ impl<'a> Compiler<'a> {
             Kind::Number(number) => Ok(Value::Number(*number)),
             Kind::Name(name) => self.name(name, at, arguments, depth),
             Kind::Call(name, given) => {
-                let given: Vec<Value> =
-                    given.iter().map(|argument| self.value(argument, arguments, depth)).collect::<Result<_, _>>()?;
+                let given: Vec<Value> = given
+                    .iter()
+                    .map(|argument| self.value(argument, arguments, depth))
+                    .collect::<Result<_, _>>()?;
                 self.call(name, at, given, depth)
             }
         }
     }
 
-    fn name(&mut self, name: &str, at: usize, arguments: &Arguments, depth: usize) -> Result<Value, FormulaError> {
+    fn name(
+        &mut self,
+        name: &str,
+        at: usize,
+        arguments: &Arguments,
+        depth: usize,
+    ) -> Result<Value, FormulaError> {
         if let Some(value) = arguments.get(name) {
             return Ok(*value);
         }
@@ -227,19 +241,29 @@ impl<'a> Compiler<'a> {
             return self.call(name, at, Vec::new(), depth);
         }
         if self.names.definition(name).is_none() {
-            let message = format!("'{name}' is neither an input nor a definition; GET /v1/features lists both");
+            let message =
+                format!("'{name}' is neither an input nor a definition; GET /v1/features lists both");
             return Err(FormulaError::new(at, message));
         }
         if self.defined.get(name).is_some_and(Option::is_none) {
             let from = self.stack.iter().position(|id| id == name).unwrap_or(0);
             let mut circle: Vec<&str> = self.stack[from..].iter().map(String::as_str).collect();
             circle.push(name);
-            return Err(FormulaError::new(at, format!("the definition refers to itself: {}", circle.join(" → "))));
+            return Err(FormulaError::new(
+                at,
+                format!("the definition refers to itself: {}", circle.join(" → ")),
+            ));
         }
         self.definition(name, depth)
     }
 
-    fn call(&mut self, name: &str, at: usize, given: Vec<Value>, depth: usize) -> Result<Value, FormulaError> {
+    fn call(
+        &mut self,
+        name: &str,
+        at: usize,
+        given: Vec<Value>,
+        depth: usize,
+    ) -> Result<Value, FormulaError> {
         let names = self.names;
         if let Some(operation) = operations::named(name) {
             return self.operation(operation, at, &given);
@@ -258,11 +282,20 @@ impl<'a> Compiler<'a> {
         self.value(&function.body, &arguments, depth + 1).map_err(|error| FormulaError { at, ..error })
     }
 
-    fn operation(&mut self, operation: &Operation, at: usize, given: &[Value]) -> Result<Value, FormulaError> {
+    fn operation(
+        &mut self,
+        operation: &Operation,
+        at: usize,
+        given: &[Value],
+    ) -> Result<Value, FormulaError> {
         let (inputs, parameters) = (operation.inputs, operation.parameters.len());
         let refuse = |message: String| FormulaError::new(at, message);
         if given.len() != inputs + parameters {
-            let message = format!("{} is missing or has too many arguments: {} are given", operation.signature(), given.len());
+            let message = format!(
+                "{} is missing or has too many arguments: {} are given",
+                operation.signature(),
+                given.len()
+            );
             return Err(refuse(message));
         }
         if let Some(number) = fold(operation.name, given) {
@@ -274,11 +307,14 @@ impl<'a> Compiler<'a> {
                 Value::Number(number) => numbers.push(*number),
                 Value::Port(_) => {
                     let signature = operation.signature();
-                    return Err(refuse(format!("in {signature}, {name} has to be a number, not a value that changes")));
+                    return Err(refuse(format!(
+                        "in {signature}, {name} has to be a number, not a value that changes"
+                    )));
                 }
             }
         }
-        let kernel = (operation.make)(&numbers).map_err(|message| refuse(format!("{}: {message}", operation.signature())))?;
+        let kernel = (operation.make)(&numbers)
+            .map_err(|message| refuse(format!("{}: {message}", operation.signature())))?;
         let ports: Vec<Port> = given[..inputs].iter().map(|value| self.port(*value)).collect();
         self.node(operation, kernel, &numbers, ports).map(Value::Port).map_err(refuse)
     }
@@ -361,7 +397,9 @@ impl<'a> Compiler<'a> {
             ));
         }
         if operation.ticks == Ticks::AtBars && joint != Clock::BAR {
-            return Err(format!("{name} compares instruments when a bar closes; take its value as at_close(…)"));
+            return Err(format!(
+                "{name} compares instruments when a bar closes; take its value as at_close(…)"
+            ));
         }
         let mut windowed = clocks().zip(&windows).filter(|(_, window)| **window > 0).map(|(clock, _)| clock);
         if let Some(first) = windowed.next()

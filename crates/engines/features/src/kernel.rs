@@ -40,7 +40,9 @@ impl<'a> Task<'a> {
     /// The history of an input, which the layout has because the kernel asked for it.
     #[inline]
     pub(crate) fn history(&self, input: usize) -> &'a History {
-        self.histories[self.inputs[input] as usize].as_ref().expect("the layout gives every window its history")
+        self.histories[self.inputs[input] as usize]
+            .as_ref()
+            .expect("the layout gives every window its history")
     }
 }
 

@@ -10,7 +10,10 @@
 mod calculate;
 mod cells;
 mod columns;
+mod config;
+mod engine;
 mod expression;
+mod fundamentals;
 mod graph;
 mod inputs;
 mod kernel;
@@ -18,8 +21,17 @@ mod operations;
 mod panel;
 mod reason;
 mod registry;
+mod sets;
+mod slot;
+mod state;
+mod view;
 
 pub use calculate::{CalculateAnswer, CalculateError, CalculateRequest, Series, Values, Wanted, calculate};
+pub use config::{Command, Config};
+pub use engine::FeaturesEngine;
+pub use fundamentals::{Fundamentals, FundamentalsError};
 pub use inputs::{Clock, Source};
 pub use reason::Absence;
 pub use registry::{Definition, DefinitionError, Family, FunctionView, Parameter, Registry, Template};
+pub use sets::{FeatureSet, Publish, SET_FEATURES_MAX, SETS_MAX};
+pub use view::{AsOf, Cut, Figures, InstrumentView, Snapshot, Vector};

@@ -97,7 +97,11 @@ pub(crate) fn named(name: &str) -> Option<&'static Operation> {
 /// A parameter that counts: whole and within bounds.
 pub(crate) fn count(name: &str, value: f64, least: usize, most: usize) -> Result<usize, String> {
     let whole = value.fract() == 0.0 && value >= least as f64 && value <= most as f64;
-    if whole { Ok(value as usize) } else { Err(format!("{name} is {value}; it must be a whole number from {least} to {most}")) }
+    if whole {
+        Ok(value as usize)
+    } else {
+        Err(format!("{name} is {value}; it must be a whole number from {least} to {most}"))
+    }
 }
 
 /// A window's length.
@@ -107,5 +111,9 @@ pub(crate) fn window(value: f64, least: usize) -> Result<usize, String> {
 
 /// A parameter that is a number within bounds.
 pub(crate) fn within(name: &str, value: f64, least: f64, most: f64) -> Result<f64, String> {
-    if (least..=most).contains(&value) { Ok(value) } else { Err(format!("{name} is {value}; it must be from {least} to {most}")) }
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("{name} is {value}; it must be from {least} to {most}"))
+    }
 }

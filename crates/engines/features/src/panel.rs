@@ -22,6 +22,31 @@ pub(crate) struct BarValues {
 }
 
 impl BarValues {
+    /// Numbers of a bar.
+    pub(crate) const FIELDS: usize = 9;
+    const SOURCES: [Source; Self::FIELDS] = [
+        Source::Open,
+        Source::High,
+        Source::Low,
+        Source::Close,
+        Source::Volume,
+        Source::Vwap,
+        Source::BuyVolume,
+        Source::SellVolume,
+        Source::Trades,
+    ];
+
+    /// In the order of the fields.
+    pub(crate) fn to_array(self) -> [f64; Self::FIELDS] {
+        let Self { open, high, low, close, volume, vwap, buy_volume, sell_volume, trades } = self;
+        [open, high, low, close, volume, vwap, buy_volume, sell_volume, trades]
+    }
+
+    pub(crate) fn from_array(values: [f64; Self::FIELDS]) -> Self {
+        let [open, high, low, close, volume, vwap, buy_volume, sell_volume, trades] = values;
+        Self { open, high, low, close, volume, vwap, buy_volume, sell_volume, trades }
+    }
+
     /// A bar of nothing but its close.
     pub(crate) fn at(close: f64) -> Self {
         Self {
@@ -68,18 +93,7 @@ impl Panel {
     }
 
     pub(crate) fn set_bar(&mut self, row: usize, bar: &BarValues) {
-        let values = [
-            (Source::Open, bar.open),
-            (Source::High, bar.high),
-            (Source::Low, bar.low),
-            (Source::Close, bar.close),
-            (Source::Volume, bar.volume),
-            (Source::Vwap, bar.vwap),
-            (Source::BuyVolume, bar.buy_volume),
-            (Source::SellVolume, bar.sell_volume),
-            (Source::Trades, bar.trades),
-        ];
-        for (source, value) in values {
+        for (source, value) in BarValues::SOURCES.into_iter().zip(bar.to_array()) {
             self.columns.set(source.port(), row, value);
         }
     }

@@ -350,13 +350,19 @@ impl Draft {
             if self.formulas.contains_key(&id) {
                 return Err(refuse("it is defined already; choose another id".to_owned()));
             }
-            if Source::named(&id).is_some() || self.functions.contains_key(&id) || operations::named(&id).is_some() {
+            if Source::named(&id).is_some()
+                || self.functions.contains_key(&id)
+                || operations::named(&id).is_some()
+            {
                 return Err(refuse("an input or a function has that name; choose another id".to_owned()));
             }
             if self.definitions.len() >= DEFINITIONS_MAX {
-                return Err(refuse(format!("there are more than {DEFINITIONS_MAX} definitions; leave some out")));
+                return Err(refuse(format!(
+                    "there are more than {DEFINITIONS_MAX} definitions; leave some out"
+                )));
             }
-            let expression = Expression::parse(&formula).map_err(|error| refuse(format!("{error}: {formula}")))?;
+            let expression =
+                Expression::parse(&formula).map_err(|error| refuse(format!("{error}: {formula}")))?;
             self.formulas.insert(id.clone(), expression);
             self.templates.push(index);
             self.definitions.push(Definition {
@@ -437,7 +443,13 @@ impl Used {
         found
     }
 
-    fn within(&mut self, names: &dyn Names, expression: &Expression, hidden: &[String], found: &mut Vec<Source>) {
+    fn within(
+        &mut self,
+        names: &dyn Names,
+        expression: &Expression,
+        hidden: &[String],
+        found: &mut Vec<Source>,
+    ) {
         use crate::expression::Kind;
         match &expression.kind {
             Kind::Number(_) => {}
@@ -470,7 +482,8 @@ fn digest(definitions: &[Definition]) -> u64 {
 
 fn check_id(id: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if id.len() > ID_LENGTH_MAX || !id.starts_with(|c: char| c.is_ascii_lowercase()) || !id.chars().all(legal) {
+    if id.len() > ID_LENGTH_MAX || !id.starts_with(|c: char| c.is_ascii_lowercase()) || !id.chars().all(legal)
+    {
         return Err(format!(
             "an id is made of small letters, digits and '_', a letter first, at most {ID_LENGTH_MAX} characters"
         ));

@@ -119,14 +119,22 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new("abs", 1, NONE, "the magnitude of x", |_| cell(Unary(f64::abs))),
     Operation::new("sign", 1, NONE, "−1, 0 or 1", |_| cell(Unary(sign))),
     Operation::new("sqrt", 1, NONE, "the square root; undefined below zero", |_| cell(Unary(libm::sqrt))),
-    Operation::new("log", 1, NONE, "the natural logarithm; undefined at and below zero", |_| cell(Unary(libm::log))),
+    Operation::new("log", 1, NONE, "the natural logarithm; undefined at and below zero", |_| {
+        cell(Unary(libm::log))
+    }),
     Operation::new("exp", 1, NONE, "e to the power of x", |_| cell(Unary(libm::exp))),
     Operation::new("tanh", 1, NONE, "the hyperbolic tangent", |_| cell(Unary(libm::tanh))),
     Operation::new("+", 2, NONE, "x + y", |_| cell(Add)).commuting(),
     Operation::new("-", 2, NONE, "x − y", |_| cell(Subtract)),
     Operation::new("*", 2, NONE, "x · y", |_| cell(Multiply)).commuting(),
     Operation::new("/", 2, NONE, "x ÷ y; undefined where y is 0", |_| cell(Divide)),
-    Operation::new("ratio_or_zero", 2, NONE, "x ÷ y, and 0 where y is within 1e-14 of 0, as TA-Lib has it", |_| cell(RatioOrZero)),
+    Operation::new(
+        "ratio_or_zero",
+        2,
+        NONE,
+        "x ÷ y, and 0 where y is within 1e-14 of 0, as TA-Lib has it",
+        |_| cell(RatioOrZero),
+    ),
     Operation::new("smaller", 2, NONE, "the smaller of two", |_| cell(Smaller)).commuting(),
     Operation::new("larger", 2, NONE, "the larger of two", |_| cell(Larger)).commuting(),
     Operation::new("pow", 2, NONE, "x to the power of y", |_| cell(Power)),
@@ -140,9 +148,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new("||", 2, NONE, "1 where one of them is not 0, otherwise 0", |_| cell(Or)).commuting(),
     Operation::new("if", 3, NONE, "y where x is not 0, otherwise z", |_| cell(Choose)),
     Operation::new("or_else", 2, NONE, "x, and y where x is undefined", |_| cell(OrElse)),
-    Operation::new("at_close", 1, NONE, "x as it is when a bar closes", |_| cell(Sample)).ticking(Ticks::By(Clock::BAR)),
-    Operation::new("on_trade", 1, NONE, "x as it is at a trade, before the quote that follows", |_| cell(Sample))
-        .ticking(Ticks::By(Clock::TRADE)),
+    Operation::new("at_close", 1, NONE, "x as it is when a bar closes", |_| cell(Sample))
+        .ticking(Ticks::By(Clock::BAR)),
+    Operation::new("on_trade", 1, NONE, "x as it is at a trade, before the quote that follows", |_| {
+        cell(Sample)
+    })
+    .ticking(Ticks::By(Clock::TRADE)),
     Operation::new("on_quote", 1, NONE, "x as it is when the best bid or ask changes", |_| cell(Sample))
         .ticking(Ticks::By(Clock::QUOTE)),
 ];

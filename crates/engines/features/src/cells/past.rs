@@ -130,10 +130,22 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new("mean", 1, N, "the mean of the last n", |p| cell(Window(window(p[0], 1)?, mean))),
     Operation::new("min", 1, N, "the smallest of the last n", |p| cell(Window(window(p[0], 1)?, lowest))),
     Operation::new("max", 1, N, "the largest of the last n", |p| cell(Window(window(p[0], 1)?, highest))),
-    Operation::new("fade", 1, &["half_life"], "what is left of a weight after x seconds when half of it goes in half_life seconds", |p| {
-        cell(Fade { half_life: within("half_life", p[0], 1e-3, 1e6)? })
+    Operation::new(
+        "fade",
+        1,
+        &["half_life"],
+        "what is left of a weight after x seconds when half of it goes in half_life seconds",
+        |p| cell(Fade { half_life: within("half_life", p[0], 1e-3, 1e6)? }),
+    ),
+    Operation::new("faded", 2, &[], "the sum of x so far, of which the share y is kept at each tick", |_| {
+        cell(Faded)
     }),
-    Operation::new("faded", 2, &[], "the sum of x so far, of which the share y is kept at each tick", |_| cell(Faded)),
-    Operation::new("total", 1, &[], "the sum of everything since the instrument's first bar or event", |_| cell(Total)),
+    Operation::new(
+        "total",
+        1,
+        &[],
+        "the sum of everything since the instrument's first bar or event",
+        |_| cell(Total),
+    ),
     Operation::new("streak", 1, &[], "ticks in a row in which x was not 0", |_| cell(Streak)),
 ];

@@ -289,8 +289,10 @@ impl Cell<1, 1> for Ewma {
 const N: &[&str] = &["n"];
 
 pub(super) const OPERATIONS: &[Operation] = &[
-    Operation::new("stdev", 1, N, "the sample standard deviation of the last n (n − 1)", |p| cell(Moments(window(p[0], 2)?)))
-        .output_of("moments", 0),
+    Operation::new("stdev", 1, N, "the sample standard deviation of the last n (n − 1)", |p| {
+        cell(Moments(window(p[0], 2)?))
+    })
+    .output_of("moments", 0),
     Operation::new("skew", 1, N, "the skewness of the last n, adjusted (Joanes and Gill's G1)", |p| {
         cell(Moments(window(p[0], 3)?))
     })
@@ -311,41 +313,75 @@ pub(super) const OPERATIONS: &[Operation] = &[
         cell(Together(window(p[0], 2)?))
     })
     .output_of("together", 2),
-    Operation::new("autocorrelation", 1, &["lag", "n"], "Pearson's correlation of the last n with those lag ticks before", |p| {
-        cell(Autocorrelation { lag: count("lag", p[0], 1, 256)?, n: window(p[1], 3)? })
+    Operation::new(
+        "autocorrelation",
+        1,
+        &["lag", "n"],
+        "Pearson's correlation of the last n with those lag ticks before",
+        |p| cell(Autocorrelation { lag: count("lag", p[0], 1, 256)?, n: window(p[1], 3)? }),
+    ),
+    Operation::new("median", 1, N, "the median of the last n", |p| {
+        cell(Quantile { n: window(p[0], 1)?, q: 0.5 })
     }),
-    Operation::new("median", 1, N, "the median of the last n", |p| cell(Quantile { n: window(p[0], 1)?, q: 0.5 })),
     Operation::new("quantile", 1, &["n", "q"], "the q-quantile of the last n, interpolated linearly", |p| {
         cell(Quantile { n: window(p[0], 1)?, q: within("q", p[1], 0.0, 1.0)? })
     }),
-    Operation::new("rank", 1, N, "the place of x among the last n, in 0 … 1; ties share the average", |p| {
-        cell(Window(window(p[0], 2)?, rank))
-    }),
+    Operation::new(
+        "rank",
+        1,
+        N,
+        "the place of x among the last n, in 0 … 1; ties share the average",
+        |p| cell(Window(window(p[0], 2)?, rank)),
+    ),
     Operation::new("mean_deviation", 1, N, "the mean distance of the last n from their mean", |p| {
         cell(Window(window(p[0], 2)?, mean_absolute_deviation))
     }),
     Operation::new("median_deviation", 1, N, "the median distance of the last n from their median", |p| {
         cell(Window(window(p[0], 2)?, median_absolute_deviation))
     }),
-    Operation::new("trend", 1, N, "the slope per tick of a straight line through the last n by least squares", |p| {
-        cell(Line(window(p[0], 3)?))
-    })
+    Operation::new(
+        "trend",
+        1,
+        N,
+        "the slope per tick of a straight line through the last n by least squares",
+        |p| cell(Line(window(p[0], 3)?)),
+    )
     .output_of("line", 0),
-    Operation::new("trend_fit", 1, N, "the share of the variance of the last n that a straight line explains (R²)", |p| {
-        cell(Line(window(p[0], 3)?))
-    })
+    Operation::new(
+        "trend_fit",
+        1,
+        N,
+        "the share of the variance of the last n that a straight line explains (R²)",
+        |p| cell(Line(window(p[0], 3)?)),
+    )
     .output_of("line", 1),
-    Operation::new("trend_error", 1, N, "the standard error of the slope of a straight line through the last n", |p| {
-        cell(Line(window(p[0], 3)?))
-    })
+    Operation::new(
+        "trend_error",
+        1,
+        N,
+        "the standard error of the slope of a straight line through the last n",
+        |p| cell(Line(window(p[0], 3)?)),
+    )
     .output_of("line", 2),
-    Operation::new("entropy", 1, &["n", "bins"], "Shannon's entropy in nats of the last n in bins of equal width", |p| {
-        cell(Entropy { n: window(p[0], 2)?, bins: count("bins", p[1], 2, BINS_MAX)? })
-    }),
-    Operation::new("hurst", 1, N, "Hurst's exponent of the increments x by rescaled range over the last n, their halves and quarters", |p| {
-        cell(Window(window(p[0], 16)?, hurst))
-    }),
-    Operation::new("ewma", 1, N, "the exponentially weighted mean with weight 2 ÷ (n + 1), from the first value on", |p| {
-        cell(Ewma { alpha: 2.0 / (window(p[0], 1)? as f64 + 1.0) })
-    }),
+    Operation::new(
+        "entropy",
+        1,
+        &["n", "bins"],
+        "Shannon's entropy in nats of the last n in bins of equal width",
+        |p| cell(Entropy { n: window(p[0], 2)?, bins: count("bins", p[1], 2, BINS_MAX)? }),
+    ),
+    Operation::new(
+        "hurst",
+        1,
+        N,
+        "Hurst's exponent of the increments x by rescaled range over the last n, their halves and quarters",
+        |p| cell(Window(window(p[0], 16)?, hurst)),
+    ),
+    Operation::new(
+        "ewma",
+        1,
+        N,
+        "the exponentially weighted mean with weight 2 ÷ (n + 1), from the first value on",
+        |p| cell(Ewma { alpha: 2.0 / (window(p[0], 1)? as f64 + 1.0) }),
+    ),
 ];
