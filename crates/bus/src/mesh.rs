@@ -242,6 +242,7 @@ impl MeshPublisher {
         wait: Duration,
     ) -> Result<MessageId, PublishError> {
         let id = MessageId { producer: self.producer, epoch: self.epoch, sequence: self.sequence + 1 };
+        let index = type_index(body.message_type());
         let message = Message { id, ts, correlation_id, priority, body };
         let mut bytes = Vec::new();
         message.encode(&mut bytes)?;
@@ -252,7 +253,7 @@ impl MeshPublisher {
         match result {
             Ok(()) => {
                 self.sequence += 1;
-                self.published[type_index(body.message_type())].increment(1);
+                self.published[index].increment(1);
                 Ok(id)
             }
             Err(error) => {
@@ -402,8 +403,9 @@ impl MeshConsumer {
         }
         loop {
             let Arrived { key, message, attempt, recovered } = self.inlet.take()?;
+            let verdict = self.seen.see(key.message_type, message.id);
             let delivery = Delivery { message, attempt, key };
-            match self.seen.see(key.message_type, message.id) {
+            match verdict {
                 // A repeated entry, or one whose acknowledgement was lost: an inlet does not hand over again
                 // what this consumer still holds.
                 Verdict::Seen => {

@@ -172,8 +172,10 @@ impl State {
         if !group.returned.remove(&key) {
             group.next.insert(key.message_type, key.id.0 + 1);
         }
-        let message =
-            streams[type_index(key.message_type)].get(key.id.0).expect("a pending entry is retained").1;
+        let (_, message) =
+            streams[type_index(key.message_type)].get(key.id.0).expect("a pending entry is retained");
+        // The entry stays until every engine is done with it.
+        let message = message.clone();
         let (owner, attempt) = group.pending.entry(key).or_insert((consumer, 0));
         *owner = consumer;
         *attempt += 1;

@@ -33,7 +33,7 @@ pub enum Input<'a, C> {
 }
 
 /// A message to be sent; the shell adds producer, epoch, sequence and time.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
     /// How urgent it is.
     pub priority: Priority,

@@ -4,12 +4,15 @@
 //! every start of a producer, the sequence counts within it, so a repeated message is recognised wherever it
 //! turns up. Routing is total: [`MessageType::consumers`] is a match over all types.
 
+mod features;
+
 use nautilus_types::{Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
 use zerocopy::byteorder::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::EngineName;
+pub use features::{FEATURES_MAX, FeatureValues, FeatureVector};
 
 /// Length of the envelope in bytes.
 pub const ENVELOPE_LEN: usize = 64;
@@ -46,12 +49,19 @@ pub enum MessageType {
     VpinRequest = 3,
     VpinResponse = 4,
     EngineHealth = 5,
+    FeatureVector = 6,
 }
 
 impl MessageType {
     /// Every type.
-    pub const ALL: [Self; 5] =
-        [Self::VpinUpdate, Self::ToxicityAlert, Self::VpinRequest, Self::VpinResponse, Self::EngineHealth];
+    pub const ALL: [Self; 6] = [
+        Self::VpinUpdate,
+        Self::ToxicityAlert,
+        Self::VpinRequest,
+        Self::VpinResponse,
+        Self::EngineHealth,
+        Self::FeatureVector,
+    ];
 
     /// The type's name in streams and metrics.
     #[must_use]
@@ -62,6 +72,7 @@ impl MessageType {
             Self::VpinRequest => "vpin_request",
             Self::VpinResponse => "vpin_response",
             Self::EngineHealth => "engine_health",
+            Self::FeatureVector => "feature_vector",
         }
     }
 
@@ -71,13 +82,14 @@ impl MessageType {
         1
     }
 
-    /// The engines that consume this type. Answers go to whoever asked and have no standing consumer.
+    /// The engines that consume this type. Answers go to whoever asked and have no standing consumer, and what no
+    /// engine needs yet has none either.
     #[must_use]
     pub const fn consumers(self) -> &'static [EngineName] {
         match self {
             Self::VpinRequest => &[EngineName::Vpin],
             Self::VpinUpdate | Self::ToxicityAlert | Self::EngineHealth => &[EngineName::Websocket],
-            Self::VpinResponse => &[],
+            Self::VpinResponse | Self::FeatureVector => &[],
         }
     }
 
@@ -185,8 +197,8 @@ pub struct EngineHealth {
     pub mesh_handled: u64,
 }
 
-/// A message's content.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// A message's content. A clone shares what is long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 #[allow(missing_docs)]
 pub enum Body {
@@ -195,6 +207,7 @@ pub enum Body {
     VpinRequest(VpinRequest),
     VpinResponse(VpinResponse),
     EngineHealth(EngineHealth),
+    FeatureVector(FeatureVector),
 }
 
 impl Body {
@@ -207,6 +220,7 @@ impl Body {
             Self::VpinRequest(_) => MessageType::VpinRequest,
             Self::VpinResponse(_) => MessageType::VpinResponse,
             Self::EngineHealth(_) => MessageType::EngineHealth,
+            Self::FeatureVector(_) => MessageType::FeatureVector,
         }
     }
 
@@ -221,6 +235,7 @@ impl Body {
             }
             Self::VpinRequest(_) | Self::EngineHealth(_) => None,
             Self::VpinResponse(r) => r.latest.as_ref().and_then(update),
+            Self::FeatureVector(v) => (!v.values.are_finite()).then_some("values"),
         }
     }
 }
@@ -247,7 +262,7 @@ impl MessageId {
 }
 
 /// A message of the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Message {
     /// Its identity.
     pub id: MessageId,
@@ -352,6 +367,7 @@ impl Message {
             Body::VpinRequest(body) => postcard::to_allocvec(body),
             Body::VpinResponse(body) => postcard::to_allocvec(body),
             Body::EngineHealth(body) => postcard::to_allocvec(body),
+            Body::FeatureVector(body) => postcard::to_allocvec(body),
         }
         .map_err(|_| MessageError::Payload(kind.as_str()))?;
         let payload_len = u32::try_from(payload.len()).map_err(|_| MessageError::TooLong(payload.len()))?;
@@ -445,5 +461,6 @@ fn body(kind: MessageType, payload: &[u8]) -> Result<Body, MessageError> {
         MessageType::VpinRequest => Body::VpinRequest(read(kind, payload)?),
         MessageType::VpinResponse => Body::VpinResponse(read(kind, payload)?),
         MessageType::EngineHealth => Body::EngineHealth(read(kind, payload)?),
+        MessageType::FeatureVector => Body::FeatureVector(read(kind, payload)?),
     })
 }

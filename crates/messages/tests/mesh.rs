@@ -2,8 +2,9 @@
 
 use nautilus_messages::EngineName;
 use nautilus_messages::mesh::{
-    Body, Classification, ENVELOPE_LEN, EngineHealth, Message, MessageError, MessageId, MessageType,
-    PAYLOAD_MAX, Priority, ToxicityAlert, ToxicityLevel, VpinRequest, VpinResponse, VpinUpdate,
+    Body, Classification, ENVELOPE_LEN, EngineHealth, FEATURES_MAX, FeatureValues, FeatureVector, Message,
+    MessageError, MessageId, MessageType, PAYLOAD_MAX, Priority, ToxicityAlert, ToxicityLevel, VpinRequest,
+    VpinResponse, VpinUpdate,
 };
 use nautilus_types::UnixNanos;
 use proptest::prelude::*;
@@ -19,6 +20,17 @@ fn update() -> VpinUpdate {
     }
 }
 
+fn features(values: impl Into<FeatureValues>) -> FeatureVector {
+    FeatureVector {
+        set: "core".parse().unwrap(),
+        instrument: "ESH4".parse().unwrap(),
+        definition: 0x8877_6655_4433_2211,
+        ts_event: UnixNanos(2),
+        sequence: 300,
+        values: values.into(),
+    }
+}
+
 fn message(body: Body) -> Message {
     Message {
         id: MessageId { producer: EngineName::Vpin, epoch: 0x0102_0304_0506_0708, sequence: 9 },
@@ -29,7 +41,7 @@ fn message(body: Body) -> Message {
     }
 }
 
-fn one_of_each() -> [Message; 5] {
+fn one_of_each() -> [Message; MessageType::ALL.len()] {
     let alert = ToxicityAlert {
         instrument: "ESH4".parse().unwrap(),
         classification: Classification::Aggressor,
@@ -53,6 +65,7 @@ fn one_of_each() -> [Message; 5] {
             star_missed: 0,
             mesh_handled: 1,
         })),
+        message(Body::FeatureVector(features(vec![Some(0.25), None, Some(-1.0)]))),
     ]
 }
 
@@ -80,12 +93,26 @@ fn every_type_has_its_golden_bytes() {
         format!("4e4d0103 0300 0100 05000000 {TAIL} 0445534834"),
         format!("4e4d0103 0400 0100 21000000 {TAIL} 0445534834 01 {update}"),
         format!("4e4d0103 0500 0100 09000000 {TAIL} 02 e0d403 ac02 05 00 01"),
+        format!(
+            "4e4d0103 0600 0100 2b000000 {TAIL} 04636f7265 0445534834 91c4cca1d4cad9bb8801 02 ac02
+             03 01 05 02 000000000000d03f 000000000000f0bf"
+        ),
     ];
     for ((message, golden), kind) in one_of_each().iter().zip(golden).zip(MessageType::ALL) {
         let bytes = encoded(message);
-        assert_eq!(hex(&bytes), golden.replace(' ', ""), "{}", kind.as_str());
+        assert_eq!(hex(&bytes), golden.replace([' ', '\n'], ""), "{}", kind.as_str());
         assert_eq!(message.body.message_type(), kind);
-        assert_eq!(Message::decode(&bytes), Ok(*message));
+        assert_eq!(Message::decode(&bytes).as_ref(), Ok(message));
+    }
+}
+
+#[test]
+fn every_type_is_a_seed_of_the_fuzzer() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/mesh");
+    for message in one_of_each() {
+        let file = folder.join(message.body.message_type().as_str()).with_extension("bin");
+        let seed = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert_eq!(hex(&seed), hex(&encoded(&message)), "write these bytes to {}", file.display());
     }
 }
 
@@ -165,6 +192,7 @@ fn a_number_that_is_not_finite_is_neither_sent_nor_read() {
         let Body::ToxicityAlert(alert) = one_of_each()[1].body else { panic!("an alert") };
         let latest = Some(VpinUpdate { cdf: Some(value), ..update() });
         for (body, kind, field) in [
+            (Body::FeatureVector(features(vec![Some(1.0), None, Some(value)])), "feature_vector", "values"),
             (Body::VpinUpdate(VpinUpdate { vpin: Some(value), ..update() }), "vpin_update", "vpin"),
             (Body::VpinUpdate(VpinUpdate { cdf: Some(value), ..update() }), "vpin_update", "cdf"),
             (Body::ToxicityAlert(ToxicityAlert { vpin: value, ..alert }), "toxicity_alert", "vpin"),
@@ -184,7 +212,59 @@ fn a_number_that_is_not_finite_is_neither_sent_nor_read() {
         bytes[82..90].copy_from_slice(&value.to_le_bytes());
         let error = MessageError::NotFinite { kind: "vpin_update", field: "vpin" };
         assert_eq!(Message::decode(&bytes), Err(error));
+        let mut bytes = encoded(&one_of_each()[5]);
+        let last = bytes.len() - 8;
+        bytes[last..].copy_from_slice(&value.to_le_bytes());
+        let error = MessageError::NotFinite { kind: "feature_vector", field: "values" };
+        assert_eq!(Message::decode(&bytes), Err(error));
     }
+}
+
+#[test]
+fn as_many_features_as_may_be_fit_and_no_more() {
+    let all: Vec<_> = (0..FEATURES_MAX).map(|column| Some(column as f64)).collect();
+    let full = message(Body::FeatureVector(features(all.clone())));
+    let bytes = encoded(&full);
+    assert!(bytes.len() < FEATURES_MAX * 8 + FEATURES_MAX / 8 + 128, "{} bytes", bytes.len());
+    assert_eq!(Message::decode(&bytes), Ok(full));
+    let mut over = all;
+    over.push(None);
+    let mut bytes = Vec::new();
+    let error = message(Body::FeatureVector(features(over))).encode(&mut bytes).unwrap_err();
+    assert_eq!((error, bytes), (MessageError::Payload("feature_vector"), Vec::new()));
+}
+
+#[test]
+fn a_vector_whose_parts_do_not_agree_is_refused() {
+    let good = encoded(&one_of_each()[5]);
+    let count_at = good.len() - 16 - 4;
+    // Count, bytes of the bitmap, the bitmap, values.
+    assert_eq!(good[count_at..count_at + 4], [3, 1, 5, 2]);
+    for (at, value) in [(0, 2), (0, 9), (2, 4), (2, 7), (2, 0b1000_0001)] {
+        let mut changed = good.clone();
+        changed[count_at + at] = value;
+        assert_eq!(
+            Message::decode(&changed),
+            Err(MessageError::Payload("feature_vector")),
+            "{value} at {at}"
+        );
+    }
+    // A bit moved to another column is another vector.
+    let mut moved = good;
+    moved[count_at + 2] = 0b110;
+    let Body::FeatureVector(vector) = Message::decode(&moved).unwrap().body else { panic!("a vector") };
+    assert_eq!(vector.values[..], [None, Some(0.25), Some(-1.0)]);
+}
+
+#[test]
+fn features_are_an_array_with_nulls_in_json() {
+    let vector = features(vec![Some(0.25), None, Some(-1.0)]);
+    let text = serde_json::to_string(&vector).unwrap();
+    assert_eq!(
+        text,
+        r#"{"set":"core","instrument":"ESH4","definition":9833440827789222417,"ts_event":2,"sequence":300,"values":[0.25,null,-1.0]}"#
+    );
+    assert_eq!(serde_json::from_str::<FeatureVector>(&text).unwrap(), vector);
 }
 
 #[test]
@@ -220,6 +300,21 @@ fn updates() -> impl Strategy<Value = VpinUpdate> {
     )
 }
 
+fn vectors() -> impl Strategy<Value = FeatureVector> {
+    let set = "[A-Za-z0-9._-]{1,32}".prop_map(|text| text.parse().unwrap());
+    let values = proptest::collection::vec(proptest::option::of(finite()), 0..40);
+    (set, updates(), any::<u64>(), any::<u64>(), values).prop_map(
+        |(set, update, definition, sequence, values)| FeatureVector {
+            set,
+            instrument: update.instrument,
+            definition,
+            ts_event: update.ts_event,
+            sequence,
+            values: values.into(),
+        },
+    )
+}
+
 fn bodies() -> impl Strategy<Value = Body> {
     let levels = [ToxicityLevel::Low, ToxicityLevel::Moderate, ToxicityLevel::High];
     let level = move || proptest::sample::select(levels.to_vec());
@@ -238,6 +333,7 @@ fn bodies() -> impl Strategy<Value = Body> {
         });
     prop_oneof![
         updates().prop_map(Body::VpinUpdate),
+        vectors().prop_map(Body::FeatureVector),
         alert,
         updates().prop_map(|update| Body::VpinRequest(VpinRequest { instrument: update.instrument })),
         (updates(), any::<bool>()).prop_map(|(update, known)| {
@@ -288,7 +384,7 @@ proptest! {
 
     #[test]
     fn no_damaged_message_panics_and_what_is_read_can_be_sent(
-        which in 0_usize..5, damage in proptest::collection::vec((0_usize..200, any::<u8>()), 1..6), cut in 0_usize..200,
+        which in 0..MessageType::ALL.len(), damage in proptest::collection::vec((0_usize..200, any::<u8>()), 1..6), cut in 0_usize..200,
     ) {
         let mut bytes = encoded(&one_of_each()[which]);
         for (at, value) in damage {

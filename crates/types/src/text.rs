@@ -1,4 +1,4 @@
-//! Short names of fixed width: symbols, venues and currencies, stored inline and never allocated.
+//! Short names of fixed width: symbols, venues, currencies and feature sets, stored inline and never allocated.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,10 +17,23 @@ pub enum TextError {
     /// A character that cannot stand in a URL path or a file column.
     #[error("the {0} may hold only visible ASCII characters other than '/', ',' and quotes")]
     Character(&'static str),
+    /// A character that cannot stand in every file's or metric's name.
+    #[error("the {0} may hold only letters, digits, '_', '-' and '.'")]
+    NotPlain(&'static str),
+}
+
+/// What may stand in a URL path and in a column of a file.
+const fn is_visible(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'/' | b',' | b'"' | b'\'' | b'\\')
+}
+
+/// What may stand in the name of anything.
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
 macro_rules! inline_text {
-    ($(#[$doc:meta])* $name:ident, $len:literal, $what:literal) => {
+    ($(#[$doc:meta])* $name:ident, $len:literal, $what:literal, $legal:ident, $illegal:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; $len]);
@@ -38,9 +51,8 @@ macro_rules! inline_text {
                 if end == 0 {
                     return Err(TextError::Empty($what));
                 }
-                let visible = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'/' | b',' | b'"' | b'\'' | b'\\');
-                if !bytes[..end].iter().all(visible) || bytes[end..].iter().any(|&b| b != 0) {
-                    return Err(TextError::Character($what));
+                if !bytes[..end].iter().all(|&b| $legal(b)) || bytes[end..].iter().any(|&b| b != 0) {
+                    return Err(TextError::$illegal($what));
                 }
                 Ok(Self(bytes))
             }
@@ -101,15 +113,19 @@ macro_rules! inline_text {
 
 inline_text!(
     /// The venue's own name of an instrument, for example `ESH4`.
-    Symbol, 24, "symbol"
+    Symbol, 24, "symbol", is_visible, Character
 );
 inline_text!(
     /// A venue by market identifier code or short name, for example `GLBX` or `XSIM`.
-    Venue, 8, "venue"
+    Venue, 8, "venue", is_visible, Character
 );
 inline_text!(
     /// An ISO 4217 code or a coin's ticker.
-    Currency, 4, "currency"
+    Currency, 4, "currency", is_visible, Character
+);
+inline_text!(
+    /// A set of features that are computed together, for example `core` or `book-imbalance.v2`.
+    FeatureSetName, 32, "feature set", is_plain, NotPlain
 );
 
 #[cfg(test)]
@@ -126,5 +142,17 @@ mod tests {
         }
         let full = "A".repeat(24);
         assert_eq!(full.parse::<Symbol>().unwrap().as_str(), full);
+    }
+
+    #[test]
+    fn names_of_feature_sets_are_plain() {
+        for text in ["core", "a", "Book-Imbalance_2.1", &"x".repeat(32)] {
+            assert_eq!(text.parse::<FeatureSetName>().unwrap().as_str(), text);
+        }
+        assert_eq!("".parse::<FeatureSetName>(), Err(TextError::Empty("feature set")));
+        assert_eq!("x".repeat(33).parse::<FeatureSetName>(), Err(TextError::TooLong("feature set", 32)));
+        for text in ["a b", "a/b", "a:b", "a\0b", "é", "a+b"] {
+            assert_eq!(text.parse::<FeatureSetName>(), Err(TextError::NotPlain("feature set")), "{text:?}");
+        }
     }
 }

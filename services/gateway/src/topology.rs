@@ -19,7 +19,8 @@ fn produces(engine: EngineName, kind: MessageType) -> bool {
             engine == EngineName::Vpin
         }
         MessageType::EngineHealth => true,
-        MessageType::VpinRequest => false,
+        // No engine computes feature vectors yet.
+        MessageType::VpinRequest | MessageType::FeatureVector => false,
     }
 }
 

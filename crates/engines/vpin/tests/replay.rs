@@ -139,7 +139,7 @@ fn alerts_follow_every_change_of_level_and_nothing_else() {
     let effects = feed(&mut engine, &frames(1, "ESH4", &three_days()));
     let (mut level, mut alerts) = (ToxicityLevel::Low, 0);
     for message in &effects.mesh {
-        match message.body {
+        match &message.body {
             Body::ToxicityAlert(alert) => {
                 assert_eq!(message.priority, Priority::High);
                 assert_eq!((alert.previous, alert.classification), (level, Classification::BulkNormal));
@@ -254,7 +254,7 @@ fn requests_are_answered_and_losses_counted() {
         let message = Message { id, ts: UnixNanos(1), correlation_id: 0, priority: Priority::Urgent, body };
         let mut out = Effects::default();
         engine.step(Stamp::default(), Input::Message(&message), &mut out);
-        let [sent] = out.mesh[..] else { panic!("one answer") };
+        let [sent] = &out.mesh[..] else { panic!("one answer") };
         assert_eq!((sent.correlation_id, sent.priority), (id.as_u128(), Priority::Urgent));
         let Body::VpinResponse(response) = sent.body else { panic!("{:?}", sent.body) };
         response

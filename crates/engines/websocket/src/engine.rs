@@ -226,15 +226,15 @@ impl WebsocketEngine {
     }
 
     fn message(&mut self, message: &Message) {
-        match message.body {
-            Body::VpinUpdate(update) => self.heard_of(update.instrument, |slot| slot.bucket(update)),
-            Body::ToxicityAlert(alert) => self.heard_of(alert.instrument, |slot| slot.alert(alert)),
+        match &message.body {
+            Body::VpinUpdate(update) => self.heard_of(update.instrument, |slot| slot.bucket(*update)),
+            Body::ToxicityAlert(alert) => self.heard_of(alert.instrument, |slot| slot.alert(*alert)),
             Body::EngineHealth(health) => {
                 let system = &mut self.systems[index(health.engine)];
-                (system.ts, system.health) = (message.ts, Some(health));
+                (system.ts, system.health) = (message.ts, Some(*health));
                 system.seq += 1;
             }
-            Body::VpinRequest(_) | Body::VpinResponse(_) => {}
+            Body::VpinRequest(_) | Body::VpinResponse(_) | Body::FeatureVector(_) => {}
         }
     }
 

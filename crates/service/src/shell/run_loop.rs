@@ -330,10 +330,10 @@ impl<E: Engine> RunLoop<E> {
             return;
         }
         let now = wall_clock();
-        let publish = |outgoing: &Outgoing| {
-            self.publisher.publish(now, outgoing.priority, outgoing.correlation_id, outgoing.body).err()
+        let publish = |Outgoing { priority, correlation_id, body }| {
+            self.publisher.publish(now, priority, correlation_id, body).err()
         };
-        let error: Option<PublishError> = self.effects.mesh.iter().filter_map(publish).last();
+        let error: Option<PublishError> = self.effects.mesh.drain(..).filter_map(publish).last();
         if let Some(error) = error.as_ref().filter(|_| !self.refused) {
             tracing::error!(engine = %E::NAME, %error, "messages are lost until there is room again");
         }
