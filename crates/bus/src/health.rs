@@ -36,6 +36,12 @@ pub enum BusError {
     /// A second hub.
     #[error("this star already has its publisher; a star has one hub")]
     SecondPublisher,
+    /// A reader that cannot go on where an earlier one was.
+    #[error("the star cannot be read on from an earlier place: {reason}; begin with its oldest frame")]
+    Resume {
+        /// Why not.
+        reason: &'static str,
+    },
     /// A consumer of nothing.
     #[error("{engine} subscribes to no message type; name at least one or open no consumer")]
     NoSubscription {

@@ -26,4 +26,4 @@ pub use doorbell::Doorbell;
 pub use health::{BusError, BusHealth};
 pub use mesh::{DeadLetter, Delivery, Mesh, MeshConsumer, MeshPublisher, PublishError};
 pub use snapshots::StarSnapshot;
-pub use star::{Next, Star, StarPublisher, StarReader};
+pub use star::{Next, Star, StarPlace, StarPublisher, StarReader};

@@ -17,7 +17,7 @@ use crate::health::{BusError, BusHealth, Health};
 use crate::link::{Link, TaskHandle};
 use crate::ring::{Found, FrameBytes, Ring, RingReader, RingWriter, frame_len};
 use crate::snapshots::{Snapshots, StarSnapshot};
-use crate::star_redis::{self, Inbound};
+use crate::star_redis::{self, Inbound, POSITION_MAX};
 
 /// A handle of one star; clones are the same star.
 #[derive(Debug, Clone)]
@@ -114,20 +114,59 @@ impl Star {
     /// A reader that begins with the oldest frame retained; what came before is its first loss.
     #[must_use]
     pub fn reader(&self) -> StarReader {
-        let (ring, source) = match &self.0.transport {
-            Transport::Local { ring, snapshots } => (ring, Source::Local(Arc::clone(snapshots))),
-            Transport::Redis(redis) => {
-                // The reader comes before the feeder, so that the first one misses nothing.
-                let inbound = redis.inbound.get_or_init(|| Inbound::new(&redis.config));
-                (&inbound.ring, Source::Redis(self.clone()))
+        match &self.0.transport {
+            Transport::Local { ring, snapshots } => {
+                self.reader_of(ring.reader(), Source::Local(Arc::clone(snapshots)))
             }
-        };
-        let reader =
-            StarReader { ring: ring.reader(), frame: FrameBytes::EMPTY, lost: self.0.lost.clone(), source };
-        if let (Transport::Redis(redis), Some(inbound)) = (&self.0.transport, self.inbound()) {
-            inbound.start(&redis.config, &redis.link, &self.0.health, self.0.service);
+            Transport::Redis(redis) => {
+                let inbound = redis.inbound.get_or_init(|| Inbound::new(&redis.config, None));
+                self.read_inbound(redis, inbound, 0)
+            }
         }
+    }
+
+    /// A reader that goes on at `place`, where one of an earlier process was. Frames before it are passed over and do
+    /// not count as lost; those behind it that are no longer retained are the reader's first loss. When every hub in
+    /// the stream is older than the place's, it is another server's stream or one that lost its data: then the reader
+    /// begins with the oldest frame retained.
+    ///
+    /// # Errors
+    /// When this star keeps no places, is being read already, or the place is none.
+    pub fn resume(&self, place: StarPlace) -> Result<StarReader, BusError> {
+        let refuse = |reason| Err(BusError::Resume { reason });
+        let Transport::Redis(redis) = &self.0.transport else {
+            return refuse("its hub is in this process and counts anew");
+        };
+        if place.position >= POSITION_MAX {
+            return refuse("no hub counts that far");
+        }
+        let mut first = false;
+        let inbound = redis.inbound.get_or_init(|| {
+            first = true;
+            Inbound::new(&redis.config, Some(place))
+        });
+        if !first {
+            return refuse("it is being read already");
+        }
+        Ok(self.read_inbound(redis, inbound, place.position))
+    }
+
+    /// Whether a place in this star means the same after a restart: it does where Redis keeps the frames.
+    #[must_use]
+    pub fn keeps_places(&self) -> bool {
+        matches!(self.0.transport, Transport::Redis(_))
+    }
+
+    /// The reader comes before the feeder, so that the first one misses nothing.
+    fn read_inbound(&self, redis: &OverRedis, inbound: &Inbound, position: u64) -> StarReader {
+        let mut reader = self.reader_of(inbound.ring.reader(), Source::Redis(self.clone()));
+        reader.seek(position);
+        inbound.start(&redis.config, &redis.link, &self.0.health, self.0.service);
         reader
+    }
+
+    fn reader_of(&self, ring: RingReader, source: Source) -> StarReader {
+        StarReader { ring, frame: FrameBytes::EMPTY, lost: self.0.lost.clone(), source }
     }
 
     /// Whether frames flow.
@@ -242,6 +281,15 @@ impl Drop for StarPublisher {
     }
 }
 
+/// A place in a star as its hub counts: the frame that comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StarPlace {
+    /// The hub's start.
+    pub epoch: u64,
+    /// The frame's position within the epoch.
+    pub position: u64,
+}
+
 /// What a reader finds next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<'a> {
@@ -326,6 +374,16 @@ impl StarReader {
             Source::Redis(star) => {
                 star.inbound().map_or(0, |inbound| inbound.epoch_at(self.position().saturating_sub(1)))
             }
+        }
+    }
+
+    /// Where this reader is as the hub counts, for [`Star::resume`]; `None` where the hub is in this process, or
+    /// nothing of it was read yet.
+    #[must_use]
+    pub fn place(&self) -> Option<StarPlace> {
+        match &self.source {
+            Source::Local(_) => None,
+            Source::Redis(star) => star.inbound()?.place_at(self.position()),
         }
     }
 

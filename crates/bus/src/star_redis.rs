@@ -21,6 +21,7 @@ use crate::health::{Health, HealthPart};
 use crate::link::{BLOCK, IDLE, Link, Session, StreamEntry, TaskHandle, bytes, entries, streams};
 use crate::ring::{Found, FrameBytes, Ring, RingReader, RingWriter};
 use crate::snapshots::{Snapshots, StarSnapshot};
+use crate::star::StarPlace;
 
 const STREAM: &str = "nautilus:star:0";
 /// Hash: instrument to epoch, position, sequence and frames.
@@ -32,6 +33,8 @@ const SNAPSHOTS_PER_TRIP: usize = 4;
 const ENTRIES_PER_READ: usize = 64;
 /// Epochs of the hub that a reading process remembers.
 const EPOCHS_MAX: usize = 64;
+/// Positions are below: twice as many have to fit into 64 bits, in a process's own numbering, too.
+pub(crate) const POSITION_MAX: u64 = u64::MAX / 4;
 
 fn wall_ns() -> u64 {
     SystemTime::now()
@@ -161,9 +164,10 @@ impl Epochs {
         epochs.push((start, epoch));
     }
 
-    fn at(&self, position: u64) -> u64 {
+    /// The start and the epoch that a position belongs to.
+    fn at(&self, position: u64) -> Option<(u64, u64)> {
         let epochs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        epochs.iter().rev().find(|(start, _)| *start <= position).map_or(0, |(_, epoch)| *epoch)
+        epochs.iter().rev().find(|(start, _)| *start <= position).copied()
     }
 
     fn start_of(&self, epoch: u64) -> Option<u64> {
@@ -179,34 +183,50 @@ pub(crate) struct Inbound {
     pub(crate) snapshots: Arc<Snapshots>,
     epochs: Arc<Epochs>,
     task: OnceLock<TaskHandle>,
+    /// Where reading goes on. Its epoch is this process's first one, so positions are the hub's own.
+    place: Option<StarPlace>,
 }
 
 impl Inbound {
-    pub(crate) fn new(config: &RedisStar) -> Self {
-        let ring = Ring::new(config.capacity);
-        Self { ring, snapshots: Arc::default(), epochs: Arc::default(), task: OnceLock::new() }
+    pub(crate) fn new(config: &RedisStar, place: Option<StarPlace>) -> Self {
+        let (ring, epochs) = (Ring::new(config.capacity), Epochs::default());
+        if let Some(place) = place {
+            epochs.begin(0, place.epoch);
+        }
+        Self { ring, snapshots: Arc::default(), epochs: Arc::new(epochs), task: OnceLock::new(), place }
     }
 
     pub(crate) fn epoch_at(&self, position: u64) -> u64 {
-        self.epochs.at(position)
+        self.epochs.at(position).map_or(0, |(_, epoch)| epoch)
+    }
+
+    /// The place of a reader that is at `position`: in the epoch of what it read last.
+    pub(crate) fn place_at(&self, position: u64) -> Option<StarPlace> {
+        let (start, epoch) = self.epochs.at(position.saturating_sub(1))?;
+        Some(StarPlace { epoch, position: position - start })
     }
 
     /// Starts the feeder unless it runs.
     pub(crate) fn start(&self, config: &RedisStar, link: &Link, health: &Arc<Health>, service: &'static str) {
         self.task.get_or_init(|| {
+            let mut writer = self.ring.writer().expect("an inbound ring has one feeder");
+            if let Some(place) = self.place {
+                writer.skip_to(place.position);
+            }
             let feeder = Feeder {
-                writer: self.ring.writer().expect("an inbound ring has one feeder"),
+                writer,
                 snapshots: Arc::clone(&self.snapshots),
                 snapshot_epochs: BTreeMap::new(),
                 epochs: Arc::clone(&self.epochs),
-                epoch: 0,
+                epoch: self.place.map_or(0, |place| place.epoch),
                 base: 0,
                 from_epoch: config.from_epoch,
                 patience: config.reader_patience,
                 out_of_patience: false,
                 garbage: metrics::counter!("nautilus_star_garbage_total", "service" => service),
             };
-            link.spawn(feeder.run(Session::blocking(link.clone(), health.part())))
+            let resumes = self.place.is_some();
+            link.spawn(feeder.run(Session::blocking(link.clone(), health.part()), resumes))
         });
     }
 }
@@ -220,6 +240,7 @@ struct Feeder {
     /// The hub's newest epoch, and where its position 0 is in this process's numbering.
     epoch: u64,
     base: u64,
+    /// What is older is passed over.
     from_epoch: u64,
     patience: Duration,
     out_of_patience: bool,
@@ -227,7 +248,8 @@ struct Feeder {
 }
 
 impl Feeder {
-    async fn run(mut self, mut session: Session) {
+    async fn run(mut self, mut session: Session, resumes: bool) {
+        while resumes && !self.find_place(&mut session).await {}
         let mut after = "0".to_owned();
         let mut notices_after = "0".to_owned();
         let mut seen = 0;
@@ -258,6 +280,30 @@ impl Feeder {
         }
     }
 
+    /// Makes sure that the place to go on from is one of this stream: its hub, or a newer one, has written the last
+    /// entry. False when that is not known yet.
+    async fn find_place(&mut self, session: &mut Session) -> bool {
+        let mut query = redis::pipe();
+        query.cmd("XREVRANGE").arg(STREAM).arg("+").arg("-").arg("COUNT").arg(1);
+        let Some(mut replies) = session.query(&query).await else { return false };
+        let Some(last) = replies.pop().map(entries).unwrap_or_default().pop() else {
+            let mut wait = redis::pipe();
+            wait.cmd("XREAD").arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK.as_millis() as u64);
+            wait.arg("STREAMS").arg(STREAM).arg("0");
+            session.query(&wait).await;
+            return false;
+        };
+        if last.number("e").is_some_and(|newest| newest < self.epoch) {
+            tracing::warn!(
+                "every hub in the stream is older than the place to go on from; reading all of it"
+            );
+            self.epoch = 0;
+        } else {
+            self.from_epoch = self.from_epoch.max(self.epoch);
+        }
+        true
+    }
+
     /// Copies one entry into the ring.
     async fn feed(&mut self, entry: &StreamEntry) {
         if entry.number("e").is_some_and(|epoch| epoch < self.from_epoch) {
@@ -275,7 +321,7 @@ impl Feeder {
         if epoch > self.epoch {
             self.begin_epoch(epoch);
         }
-        let Some(first) = self.base.checked_add(first).filter(|first| *first < u64::MAX / 4) else {
+        let Some(first) = self.base.checked_add(first).filter(|first| *first < POSITION_MAX) else {
             self.garbage.increment(1);
             return;
         };

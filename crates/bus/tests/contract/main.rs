@@ -4,6 +4,7 @@
 mod faults;
 mod fixture;
 mod mesh;
+mod resume;
 mod star;
 
 /// Runs the same scenarios over both transports.
