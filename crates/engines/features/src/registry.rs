@@ -521,3 +521,96 @@ fn fill(text: &str, parameters: &BTreeMap<String, Parameter>) -> String {
     }
     filled
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(id: &str, formula: &str) -> Template {
+        toml::from_str(&format!("id = '{id}'\nformula = '{formula}'")).unwrap()
+    }
+
+    #[test]
+    fn the_standard_definitions_compile_and_say_what_they_are() {
+        let registry = Registry::new(&[]).unwrap_or_else(|error| panic!("{error}"));
+        let mut words = std::collections::BTreeSet::new();
+        for definition in registry.definitions() {
+            let Definition { id, words: text, unit, inputs, clock, .. } = definition;
+            assert!(!text.is_empty() && !unit.is_empty(), "{id} says neither what it is nor its unit");
+            assert!(!inputs.is_empty() && *clock != Clock::NONE, "{id} starts from nothing");
+            assert!(!text.contains('{') && words.insert(text.clone()), "{id}: '{text}' stands there twice");
+            let is_bar = *clock == Clock::BAR;
+            assert!(is_bar || definition.family == Family::Microstructure, "{id} ticks by {}", clock.as_str());
+        }
+        for family in Family::ALL.into_iter().filter(|family| *family != Family::User) {
+            assert!(registry.definitions().iter().any(|d| d.family == family), "{family:?} is empty");
+        }
+        assert!(registry.nodes() < registry.nodes_unshared());
+    }
+
+    #[test]
+    fn equal_sub_expressions_are_one_node() {
+        let plain = Registry::new(&[]).unwrap();
+        let again = Registry::new(&[
+            template("again", "rank(close, 20) * 2 - rank(close, 20)"),
+            template("swapped", "2 * rank(close, 20) - rank(close, 20)"),
+            template("by_name", "price_rank_20 * 2 - price_rank_20"),
+        ])
+        .unwrap();
+        assert_eq!(again.nodes(), plain.nodes() + 2, "one product and one difference");
+        let features = &again.graph.features;
+        assert_eq!(features[features.len() - 1], features[features.len() - 3]);
+    }
+
+    #[test]
+    fn templates_stand_for_all_their_parameters() {
+        let text = "id = 'gap_{x}_{n}'\nformula = '{x} / mean({x}, {n})'\nparameters = { x = ['close', 'volume'], n = [3, 4] }";
+        let registry = Registry::new(&[toml::from_str(text).unwrap()]).unwrap();
+        let definition = &registry.definitions()[registry.find("gap_volume_4").unwrap()];
+        assert_eq!((definition.formula.as_str(), definition.warm_up), ("volume / mean(volume, 4)", 3));
+        assert_eq!(definition.inputs, ["volume"]);
+        assert!(registry.find("gap_close_3").is_some() && registry.find("gap_{x}_{n}").is_none());
+    }
+
+    #[test]
+    fn bad_definitions_are_refused_with_what_is_wrong() {
+        for (id, formula, message) in [
+            ("a", "a + 1", "the definition refers to itself: a → a (at character 1): a + 1"),
+            ("a", "rank(closed, 20)", "'closed' is neither an input nor a definition; GET /v1/features lists both (at character 6)"),
+            ("a", "smooth(close, 3)", "there is no function 'smooth'"),
+            ("a", "rank(close)", "rank(x, n) is missing or has too many arguments: 1 are given"),
+            ("a", "rank(close, volume)", "in rank(x, n), n has to be a number, not a value that changes"),
+            ("a", "rank(close, 2.5)", "rank(x, n): n is 2.5; it must be a whole number from 2 to 1024"),
+            ("a", "rank(3, 20)", "rank looks at the past, and a number has none"),
+            ("a", "1 + 2", "the formula is the number 3 and nothing of the market"),
+            ("a", "close +", "the formula ends where a value is expected (at character 8): close +"),
+            ("a", "close * bid", "* mixes values per bar with values per trade or quote"),
+            ("a", "universe_rank(bid)", "universe_rank compares instruments when a bar closes"),
+            ("a", "correlation(bid, trade_price, 20)", "correlation needs values that tick together"),
+            ("a", "zscore(close)", "zscore takes 2 arguments, 1 are given"),
+            ("A", "close", "an id is made of small letters"),
+            ("close", "open", "an input or a function has that name"),
+            ("return_1", "close", "it is defined already"),
+        ] {
+            let error = Registry::new(&[template(id, formula)]).expect_err(formula);
+            assert_eq!((error.id.as_str(), error.template), (id, Some(0)), "{error}");
+            assert!(error.message.contains(message), "{formula}: {error}");
+        }
+        let circle = [template("a", "b + 1"), template("b", "c * 2"), template("c", "-a")];
+        let error = Registry::new(&circle).unwrap_err();
+        assert_eq!((error.id.as_str(), error.template), ("c", Some(2)));
+        assert!(error.message.contains("refers to itself: a → b → c → a"), "{error}");
+        let deep: Vec<Template> = (0..100).map(|n| template(&format!("d{n}"), &format!("d{} + 1", n + 1))).collect();
+        assert!(Registry::new(&deep).unwrap_err().message.contains("deep"));
+    }
+
+    #[test]
+    fn a_part_of_the_definitions_computes_what_it_needs_only() {
+        let all = Registry::new(&[]).unwrap();
+        let few = all.only(&["return_1", "zscore_20"]).unwrap();
+        assert_eq!(few.definitions().len(), 2);
+        assert!(few.nodes() < 12, "{}", few.nodes());
+        assert!(all.only(&["return_1", "return_1"]).unwrap_err().message.contains("twice"));
+        assert!(all.only(&["nonsense"]).unwrap_err().message.contains("not defined"));
+    }
+}

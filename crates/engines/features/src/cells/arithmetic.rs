@@ -55,7 +55,8 @@ binary! {
     Differs, |x, y| truth(x != y);
     And, |x, y| truth(x != 0.0 && y != 0.0);
     Or, |x, y| truth(x != 0.0 || y != 0.0);
-    Power, |x, y| libm::pow(x, y);
+    Power, |x, y| if y == 2.0 { x * x } else { libm::pow(x, y) };
+    Where, |x, y| if y == 0.0 { UNDEFINED } else { x };
 }
 
 /// One of two values.
@@ -147,6 +148,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new("&&", 2, NONE, "1 where neither is 0, otherwise 0", |_| cell(And)).commuting(),
     Operation::new("||", 2, NONE, "1 where one of them is not 0, otherwise 0", |_| cell(Or)).commuting(),
     Operation::new("if", 3, NONE, "y where x is not 0, otherwise z", |_| cell(Choose)),
+    Operation::new("where", 2, NONE, "x where y is not 0, otherwise undefined", |_| cell(Where)),
     Operation::new("or_else", 2, NONE, "x, and y where x is undefined", |_| cell(OrElse)),
     Operation::new("at_close", 1, NONE, "x as it is when a bar closes", |_| cell(Sample))
         .ticking(Ticks::By(Clock::BAR)),
