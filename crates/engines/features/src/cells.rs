@@ -3,10 +3,11 @@
 use crate::operations::Operation;
 
 mod arithmetic;
+mod components;
 mod cross_section;
 mod past;
 mod statistics;
 
 /// Every function.
 pub(crate) const OPERATIONS: &[&[Operation]] =
-    &[arithmetic::OPERATIONS, past::OPERATIONS, statistics::OPERATIONS, cross_section::OPERATIONS];
+    &[arithmetic::OPERATIONS, components::OPERATIONS, past::OPERATIONS, statistics::OPERATIONS, cross_section::OPERATIONS];
