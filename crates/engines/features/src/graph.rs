@@ -471,6 +471,7 @@ fn fold(name: &str, given: &[Value]) -> Option<f64> {
     match (name, given) {
         ("neg", [Value::Number(x)]) => Some(-x),
         ("sqrt", [Value::Number(x)]) => Some(libm::sqrt(*x)),
+        ("log", [Value::Number(x)]) => Some(libm::log(*x)),
         ("+", [Value::Number(x), Value::Number(y)]) => Some(x + y),
         ("-", [Value::Number(x), Value::Number(y)]) => Some(x - y),
         ("*", [Value::Number(x), Value::Number(y)]) => Some(x * y),
