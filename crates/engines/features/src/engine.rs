@@ -560,7 +560,8 @@ impl FeaturesEngine {
         }))
     }
 
-    fn picture(&mut self) -> Snapshot {
+    /// Everything as of now.
+    pub fn picture(&mut self) -> Snapshot {
         let view = |(symbol, row): (Symbol, u32)| {
             let RowView { latest, live, .. } = &self.views[row as usize];
             let lost = self.slots[row as usize].heard.lost;
