@@ -170,20 +170,26 @@ impl Columns {
     }
 
     /// Reads what [`Self::save`] wrote for the same layout; the rest of the bytes comes back.
-    pub(crate) fn restore<'a>(layout: &Layout, bytes: &'a [u8]) -> Result<(Self, &'a [u8]), &'static str> {
-        let (rows, mut rest) = take::<8>(bytes).ok_or(NOT_THESE_COLUMNS)?;
-        let rows = usize::try_from(u64::from_le_bytes(rows)).map_err(|_| NOT_THESE_COLUMNS)?;
-        let mut columns = Self::new(layout);
-        // Before memory is taken for them.
+    pub(crate) fn restore<'a>(
+        layout: &Layout,
+        rows: usize,
+        bytes: &'a [u8],
+    ) -> Result<(Self, &'a [u8]), &'static str> {
+        let (saved, mut rest) = take::<8>(bytes).ok_or(NOT_THESE_COLUMNS)?;
         let per_row = layout.depths.len() + layout.slots.iter().sum::<usize>();
-        if rows.checked_mul(per_row.max(1)).and_then(|n| n.checked_mul(8)).is_none_or(|n| n > rest.len()) {
+        // Before memory is taken for them.
+        if u64::from_le_bytes(saved) != rows as u64 || rest.len() / 8 / per_row.max(1) < rows {
             return Err(NOT_THESE_COLUMNS);
         }
+        let mut columns = Self::new(layout);
         (0..rows).for_each(|_| {
             columns.add_row();
         });
-        for column in columns.values.iter_mut().chain(&mut columns.states) {
+        for column in &mut columns.values {
             rest = fill(column, rest).ok_or(NOT_THESE_COLUMNS)?;
+        }
+        for column in &mut columns.states {
+            rest = fill_with(column, rest, |_| true).ok_or(NOT_THESE_COLUMNS)?;
         }
         let mut kept = Vec::new();
         for history in columns.histories.iter_mut().flatten() {
@@ -215,13 +221,17 @@ fn take<const N: usize>(bytes: &[u8]) -> Option<([u8; N], &[u8])> {
     bytes.split_first_chunk::<N>().map(|(head, rest)| (*head, rest))
 }
 
-/// Reads as many values as `column` has.
+/// Reads as many values as `column` has; they are finite or undefined, as everything is that leaves a node.
 pub(crate) fn fill<'a>(column: &mut [f64], bytes: &'a [u8]) -> Option<&'a [u8]> {
+    fill_with(column, bytes, |value| value.is_finite() || value.to_bits() == UNDEFINED.to_bits())
+}
+
+/// Reads as many values as `column` has. What a node keeps for itself may be anything: a running total can overflow.
+fn fill_with<'a>(column: &mut [f64], bytes: &'a [u8], is_legal: impl Fn(f64) -> bool) -> Option<&'a [u8]> {
     let (own, rest) = bytes.split_at_checked(column.len() * 8)?;
     for (value, bytes) in column.iter_mut().zip(own.chunks_exact(8)) {
         *value = f64::from_le_bytes(bytes.try_into().ok()?);
-        // Nothing that the engine would not have written.
-        if !value.is_finite() && value.to_bits() != UNDEFINED.to_bits() {
+        if !is_legal(*value) {
             return None;
         }
     }
@@ -273,7 +283,7 @@ mod tests {
             let mut bytes = Vec::new();
             columns.save(&mut bytes);
             bytes.push(7);
-            let (restored, rest) = Columns::restore(&layout, &bytes).unwrap();
+            let (restored, rest) = Columns::restore(&layout, 2, &bytes).unwrap();
             assert_eq!(rest, [7]);
             let mut again = Vec::new();
             restored.save(&mut again);
@@ -294,13 +304,20 @@ mod tests {
         let mut bytes = Vec::new();
         columns.save(&mut bytes);
         for length in 0..bytes.len() {
-            assert!(Columns::restore(&layout, &bytes[..length]).is_err(), "{length}");
+            assert!(Columns::restore(&layout, 1, &bytes[..length]).is_err(), "{length}");
         }
         let mut infinite = bytes.clone();
         infinite[8..16].copy_from_slice(&f64::INFINITY.to_le_bytes());
-        assert!(Columns::restore(&layout, &infinite).is_err());
-        let mut endless = bytes;
+        assert!(Columns::restore(&layout, 1, &infinite).is_err());
+        let mut endless = bytes.clone();
         endless[..8].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert!(Columns::restore(&layout, &endless).is_err());
+        assert!(Columns::restore(&layout, 1, &endless).is_err());
+        assert!(Columns::restore(&layout, usize::MAX, &endless).is_err());
+        assert!(Columns::restore(&layout, 2, &bytes).is_err());
+        // A node's own state is its own business.
+        let mut overflown = bytes;
+        let states = 8 + 8 * layout.depths.len();
+        overflown[states..states + 8].copy_from_slice(&f64::INFINITY.to_le_bytes());
+        assert!(Columns::restore(&layout, 1, &overflown).is_ok());
     }
 }

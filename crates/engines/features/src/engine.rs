@@ -25,7 +25,7 @@ use crate::inputs::{Clock, Source};
 use crate::panel::{BarValues, Panel};
 use crate::registry::Registry;
 use crate::sets::{FeatureSet, Publish, SETS_MAX, Subscribed};
-use crate::slot::Slot;
+use crate::slot::{Heard, Slot};
 use crate::view::{AsOf, Cut, CutRow, Figures, Inputs, InstrumentView, Live, Snapshot};
 
 /// A bar that waits for the others of its cut.
@@ -39,9 +39,10 @@ pub(crate) struct Waiting {
 /// The bars of the cut in the making.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Forming {
+    /// When they close; while there are none, when those of the newest cut did.
     pub(crate) ts_close: UnixNanos,
     pub(crate) bars: Vec<Waiting>,
-    /// Instruments that had a bar recently and have not delivered yet.
+    /// Instruments that are awaited and have not delivered yet.
     pub(crate) missing: u32,
 }
 
@@ -53,7 +54,7 @@ pub struct FeaturesEngine {
     pub(crate) registry: Arc<Registry>,
     event_features: Arc<[u32]>,
     follows_books: bool,
-    fundamentals: Arc<Fundamentals>,
+    pub(crate) fundamentals: Arc<Fundamentals>,
     pub(crate) sets: Arc<BTreeMap<FeatureSetName, FeatureSet>>,
     subscribed: BTreeMap<FeatureSetName, Subscribed>,
     pub(crate) roster: Roster,
@@ -204,18 +205,19 @@ impl FeaturesEngine {
             self.slots.push(Slot::new(self.follows_books.then_some(self.limits)));
             self.views.push(RowView::default());
         }
-        let slot = &mut self.slots[defined.row as usize];
-        if let Some(book) = &mut slot.book {
+        let heard_up_to = self.strangers.remove(&instrument.id);
+        if let Some(book) = &mut self.slots[defined.row as usize].book {
             if defined.former.is_some() {
                 book.restart();
             }
-            if let Some(sequence) = self.strangers.remove(&instrument.id) {
+            if let Some(sequence) = heard_up_to {
                 book.heard_up_to(sequence);
             }
         }
         if definition.header.has(flags::STARTS_OVER) {
-            // What waits belongs to the time before.
+            // What waits belongs to the time before, and what comes is not late by it.
             self.close_cut(out);
+            self.forming.ts_close = UnixNanos(0);
             self.slots[defined.row as usize].heard.starts_over = true;
         }
         self.touch(defined.row);
@@ -269,7 +271,7 @@ impl FeaturesEngine {
     fn hear(&mut self, row: u32, ts: UnixNanos) {
         let heard = &mut self.slots[row as usize].heard;
         if std::mem::take(&mut heard.starts_over) && ts <= heard.newest {
-            *heard = heard.afresh();
+            *heard = heard.afresh(self.cuts);
             self.panel.reset_row(&self.registry.graph, row as usize);
             self.views[row as usize].latest = None;
         }
@@ -309,20 +311,23 @@ impl FeaturesEngine {
         }
         let ts_close = bar.header.ts_event();
         self.hear(row, ts_close);
+        let is_time = spec.unit() == BarUnit::Time;
+        let told_apart_by = if is_time { ts_close } else { UnixNanos(bar.ts_open_ns.get()) };
         let heard = &mut self.slots[row as usize].heard;
-        if ts_close <= heard.closed && heard.closed.0 > 0 {
+        if told_apart_by <= heard.closed && heard.closed.0 > 0 {
             self.bars_refused += 1;
             return;
         }
-        heard.closed = ts_close;
+        heard.closed = told_apart_by;
         let waiting = Waiting { row, bar: Slot::bar(bar), as_of: as_of(&bar.header) };
         let forming = &self.forming;
-        if spec.unit() != BarUnit::Time || (!forming.bars.is_empty() && ts_close < forming.ts_close) {
+        let is_closed = ts_close == forming.ts_close && forming.bars.is_empty();
+        if !is_time || is_closed || ts_close < forming.ts_close {
             // Bars of trades and volumes close by themselves; a late one is not worth waiting for again.
             self.evaluate(ts_close, &[waiting], false, out);
             return;
         }
-        if !forming.bars.is_empty() && ts_close > forming.ts_close {
+        if ts_close > forming.ts_close {
             self.close_cut(out);
         }
         if self.forming.bars.is_empty() {
@@ -330,8 +335,7 @@ impl FeaturesEngine {
         }
         self.forming.bars.push(waiting);
         // A cut that nobody was expected in waits for market time to go on.
-        let expected = self.forming.missing > 0;
-        if expected && self.was_recent(row, ts_close) {
+        if std::mem::take(&mut self.slots[row as usize].heard.awaited) {
             self.forming.missing -= 1;
             if self.forming.missing == 0 {
                 self.close_cut(out);
@@ -339,14 +343,19 @@ impl FeaturesEngine {
         }
     }
 
+    /// Begins a cut and finds who is awaited: whoever had a bar recently, and none at this close yet.
     fn open_cut(&mut self, ts_close: UnixNanos, first: u32) {
-        self.forming.ts_close = ts_close;
-        let rows = 0..self.slots.len() as u32;
-        let expected = rows.filter(|row| *row == first || self.slots[*row as usize].heard.closed < ts_close);
-        self.forming.missing = expected.filter(|row| self.was_recent(*row, ts_close)).count() as u32;
+        self.forming = Forming { ts_close, bars: std::mem::take(&mut self.forming.bars), missing: 0 };
+        for row in 0..self.slots.len() as u32 {
+            let due = row == first || self.slots[row as usize].heard.closed < ts_close;
+            let awaited = due && self.was_recent(row, ts_close);
+            self.slots[row as usize].heard.awaited = awaited;
+            self.forming.missing += u32::from(awaited);
+        }
     }
 
-    /// Whether an instrument's last evaluated bar is recent enough for another one to be expected.
+    /// Whether an instrument's last evaluated bar is near enough in time for it to be compared with others at `now`. It
+    /// may be later: a late bar is compared with the newest of the others.
     fn was_recent(&self, row: u32, now: UnixNanos) -> bool {
         let age = match self.config.bar.unit() {
             BarUnit::Time => self.config.bar.interval().saturating_mul(self.config.universe_age_bars),
@@ -354,7 +363,7 @@ impl FeaturesEngine {
             _ => u64::MAX,
         };
         let evaluated = self.slots[row as usize].heard.evaluated;
-        evaluated.is_some_and(|evaluated| evaluated.0.saturating_add(age) >= now.0)
+        evaluated.is_some_and(|evaluated| evaluated.0.abs_diff(now.0) <= age)
     }
 
     /// Evaluates the cut in the making, if there is one.
@@ -365,6 +374,7 @@ impl FeaturesEngine {
         let mut bars = std::mem::take(&mut self.forming.bars);
         bars.sort_unstable_by_key(|waiting| waiting.row);
         self.forming.missing = 0;
+        self.slots.iter_mut().for_each(|slot| slot.heard.awaited = false);
         self.closes += 1;
         self.evaluate(self.forming.ts_close, &bars, true, out);
     }
@@ -445,11 +455,24 @@ impl FeaturesEngine {
     fn keep(&mut self, cut: Arc<Cut>) {
         self.history_bytes += cut.bytes();
         self.history.push_back(cut);
+        self.shared_history = None;
+        self.bound_history();
+    }
+
+    /// Lets the oldest cuts go. Of instruments that have had no bar since, the one row stays that readers see, so that
+    /// what is held for the silent does not grow with the others.
+    pub(crate) fn bound_history(&mut self) {
         while self.history_bytes > self.config.history_bytes {
             let Some(oldest) = self.history.pop_front() else { break };
             self.history_bytes -= oldest.bytes();
+            for (index, entry) in oldest.rows.iter().enumerate() {
+                let latest = &mut self.views[entry.row as usize].latest;
+                if latest.as_ref().is_some_and(|(cut, _)| Arc::ptr_eq(cut, &oldest)) {
+                    *latest = Some((Arc::new(oldest.alone(index)), 0));
+                    self.touch(entry.row);
+                }
+            }
         }
-        self.shared_history = None;
     }
 
     /// Sends an instrument's vector of every set that wants it.
@@ -534,7 +557,9 @@ impl FeaturesEngine {
         self.shared_history = None;
         for cut in cuts {
             for (index, entry) in cut.rows.iter().enumerate() {
-                self.views[entry.row as usize].latest = Some((Arc::clone(cut), index as u32));
+                if cut.number > self.slots[entry.row as usize].heard.begun {
+                    self.views[entry.row as usize].latest = Some((Arc::clone(cut), index as u32));
+                }
             }
         }
         (0..self.slots.len() as u32).for_each(|row| self.touch(row));
@@ -564,8 +589,8 @@ impl FeaturesEngine {
     pub fn picture(&mut self) -> Snapshot {
         let view = |(symbol, row): (Symbol, u32)| {
             let RowView { latest, live, .. } = &self.views[row as usize];
-            let lost = self.slots[row as usize].heard.lost;
-            InstrumentView { symbol, row, latest: latest.clone(), live: live.clone(), lost }
+            let Heard { lost, begun, .. } = self.slots[row as usize].heard;
+            InstrumentView { symbol, row, latest: latest.clone(), live: live.clone(), begun, lost }
         };
         let history = self.shared_history.get_or_insert_with(|| self.history.iter().cloned().collect());
         Snapshot {
@@ -617,10 +642,12 @@ impl Engine for FeaturesEngine {
         if !std::mem::take(&mut self.changed) {
             return;
         }
-        for row in std::mem::take(&mut self.changed_rows) {
+        for index in 0..self.changed_rows.len() {
+            let row = self.changed_rows[index];
             self.views[row as usize].live = self.live(row);
             self.views[row as usize].changed = false;
         }
+        self.changed_rows.clear();
         sink(
             EngineName::Features.as_str().parse().expect("an engine's name is a legal symbol"),
             self.picture(),

@@ -40,7 +40,10 @@ impl Absence {
             _ if ticks < need => Self::WarmingUp { have: ticks, need },
             _ => Self::Undefined {
                 detail: match definition.undefined.as_str() {
-                    "" => "the formula divides by zero or leaves its range here".to_owned(),
+                    "" => {
+                        "the formula divides by zero or leaves its range, or looks back at what had no value"
+                            .to_owned()
+                    }
                     detail => detail.to_owned(),
                 },
             },

@@ -540,7 +540,11 @@ mod tests {
             assert!(!inputs.is_empty() && *clock != Clock::NONE, "{id} starts from nothing");
             assert!(!text.contains('{') && words.insert(text.clone()), "{id}: '{text}' stands there twice");
             let is_bar = *clock == Clock::BAR;
-            assert!(is_bar || definition.family == Family::Microstructure, "{id} ticks by {}", clock.as_str());
+            assert!(
+                is_bar || definition.family == Family::Microstructure,
+                "{id} ticks by {}",
+                clock.as_str()
+            );
         }
         for family in Family::ALL.into_iter().filter(|family| *family != Family::User) {
             assert!(registry.definitions().iter().any(|d| d.family == family), "{family:?} is empty");
@@ -576,7 +580,11 @@ mod tests {
     fn bad_definitions_are_refused_with_what_is_wrong() {
         for (id, formula, message) in [
             ("a", "a + 1", "the definition refers to itself: a → a (at character 1): a + 1"),
-            ("a", "rank(closed, 20)", "'closed' is neither an input nor a definition; GET /v1/features lists both (at character 6)"),
+            (
+                "a",
+                "rank(closed, 20)",
+                "'closed' is neither an input nor a definition; GET /v1/features lists both (at character 6)",
+            ),
             ("a", "smooth(close, 3)", "there is no function 'smooth'"),
             ("a", "rank(close)", "rank(x, n) is missing or has too many arguments: 1 are given"),
             ("a", "rank(close, volume)", "in rank(x, n), n has to be a number, not a value that changes"),
@@ -600,7 +608,8 @@ mod tests {
         let error = Registry::new(&circle).unwrap_err();
         assert_eq!((error.id.as_str(), error.template), ("c", Some(2)));
         assert!(error.message.contains("refers to itself: a → b → c → a"), "{error}");
-        let deep: Vec<Template> = (0..100).map(|n| template(&format!("d{n}"), &format!("d{} + 1", n + 1))).collect();
+        let deep: Vec<Template> =
+            (0..100).map(|n| template(&format!("d{n}"), &format!("d{} + 1", n + 1))).collect();
         assert!(Registry::new(&deep).unwrap_err().message.contains("deep"));
     }
 

@@ -29,8 +29,13 @@ pub(crate) struct Heard {
     pub(crate) starts_over: bool,
     /// The newest trade, quote or bar.
     pub(crate) newest: UnixNanos,
-    /// The close of the newest bar.
+    /// What its newest bar is told apart by: the close of a time bar. Of the others many may close at one instant, but
+    /// each opens at its own.
     pub(crate) closed: UnixNanos,
+    /// The cut in the making expects a bar of it.
+    pub(crate) awaited: bool,
+    /// Cuts up to this one are of a past that its source has started over.
+    pub(crate) begun: u64,
     /// The close of the newest bar that was evaluated.
     pub(crate) evaluated: Option<UnixNanos>,
     /// The number of the bar close that its newest bar came in time for; 0 when it was late.
@@ -43,9 +48,9 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Nothing but what was lost.
-    pub(crate) fn afresh(self) -> Self {
-        Self { lost: self.lost, ..Self::default() }
+    /// Nothing but what was lost, after so many cuts.
+    pub(crate) fn afresh(self, cuts: u64) -> Self {
+        Self { lost: self.lost, begun: cuts, ..Self::default() }
     }
 }
 
@@ -53,7 +58,7 @@ impl Heard {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SavedSlot {
     book: Option<SavedFollower>,
-    heard: Heard,
+    pub(crate) heard: Heard,
 }
 
 /// Levels on each side that features look at.
@@ -102,7 +107,6 @@ impl Slot {
     #[inline]
     pub(crate) fn set_quote(&mut self, quote: &Quote, row: usize, columns: &mut Columns) {
         let ts = quote.header.ts_event();
-        let price = |nanos: I64| if nanos.get() == NO_PRICE { UNDEFINED } else { units(nanos) };
         let (bid, ask) = (price(quote.bid_nanos), price(quote.ask_nanos));
         let values = if bid >= ask {
             [UNDEFINED; 4]
@@ -152,12 +156,12 @@ impl Slot {
         // A bar with a volume and no side at all is one whose source does not say.
         let sided = volume == 0.0 || buy + sell > 0.0;
         BarValues {
-            open: units(bar.open_nanos),
-            high: units(bar.high_nanos),
-            low: units(bar.low_nanos),
-            close: units(bar.close_nanos),
+            open: price(bar.open_nanos),
+            high: price(bar.high_nanos),
+            low: price(bar.low_nanos),
+            close: price(bar.close_nanos),
             volume,
-            vwap: if bar.vwap_nanos.get() == NO_PRICE { UNDEFINED } else { units(bar.vwap_nanos) },
+            vwap: price(bar.vwap_nanos),
             buy_volume: if sided { buy } else { UNDEFINED },
             sell_volume: if sided { sell } else { UNDEFINED },
             trades: match bar.trades.get() {
@@ -172,6 +176,11 @@ impl Slot {
 #[inline]
 fn units(nanos: I64) -> f64 {
     nanos.get() as f64 / 1e9
+}
+
+#[inline]
+fn price(nanos: I64) -> f64 {
+    if nanos.get() == NO_PRICE { UNDEFINED } else { units(nanos) }
 }
 
 /// Seconds since `last`, which becomes `now`.

@@ -1,7 +1,8 @@
 //! The engine's state as bytes, in canonical form: equal states, equal bytes.
 //!
-//! What is counted and named is postcard, behind it come the columns and the kept vectors as they stand in memory.
-//! The sets are not state: the store keeps them. A state of other definitions is refused.
+//! What is counted and named is postcard, behind it come the columns and the kept vectors as they stand in memory, and a
+//! checksum of all: a node cannot tell a damaged state from one that it made itself. The sets are not state: the store
+//! keeps them. Nor are the fundamentals: the table may have become another. A state of other definitions is refused.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use nautilus_engine::Roster;
 use nautilus_messages::BarSpec;
 use nautilus_types::{InstrumentId, UnixNanos};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::columns::{Columns, fill, put};
 use crate::engine::{FeaturesEngine, Forming, Waiting};
@@ -19,7 +21,9 @@ use crate::slot::{SavedSlot, Slot};
 use crate::view::{AsOf, Cut, CutRow};
 
 /// The saved state's layout. Raise it with every change of what is saved, or of what a kernel keeps.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Bytes of the checksum at the end.
+const SEAL: usize = 8;
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -30,7 +34,6 @@ struct Head {
     slots: Vec<SavedSlot>,
     strangers: BTreeMap<InstrumentId, u64>,
     ticks: Vec<[u64; 3]>,
-    sectors: Vec<u32>,
     streaks: Vec<u32>,
     forming: (UnixNanos, u32, Vec<(u32, AsOf)>),
     counters: [u64; 5],
@@ -43,6 +46,8 @@ impl FeaturesEngine {
     pub(crate) fn save(&self) -> Vec<u8> {
         let pinned = self.pinned();
         let cuts = || pinned.iter().chain(&self.history);
+        let mut waiting = self.forming.bars.clone();
+        waiting.sort_unstable_by_key(|waiting| waiting.row);
         let head = Head {
             version: VERSION,
             definitions: self.registry.digest(),
@@ -51,12 +56,11 @@ impl FeaturesEngine {
             slots: self.slots.iter().map(Slot::save).collect(),
             strangers: self.strangers.clone(),
             ticks: self.panel.ticks.clone(),
-            sectors: self.panel.universe.sectors.clone(),
             streaks: self.panel.universe.streaks.clone(),
             forming: (
                 self.forming.ts_close,
                 self.forming.missing,
-                self.forming.bars.iter().map(|waiting| (waiting.row, waiting.as_of)).collect(),
+                waiting.iter().map(|waiting| (waiting.row, waiting.as_of)).collect(),
             ),
             counters: [self.cuts, self.closes, self.events, self.bars_refused, self.lost_on_star],
             cuts: cuts().map(|cut| (cut.number, cut.ts_close, cut.rows.clone())).collect(),
@@ -64,9 +68,11 @@ impl FeaturesEngine {
         };
         let mut bytes = postcard::to_allocvec(&head).expect("plain data, which postcard always encodes");
         bytes.reserve(self.panel.columns.memory() + self.history_bytes);
-        self.forming.bars.iter().for_each(|waiting| put(&mut bytes, &waiting.bar.to_array()));
+        waiting.iter().for_each(|waiting| put(&mut bytes, &waiting.bar.to_array()));
         self.panel.columns.save(&mut bytes);
         cuts().for_each(|cut| put(&mut bytes, &cut.values));
+        let seal = xxh3_64(&bytes);
+        bytes.extend_from_slice(&seal.to_le_bytes());
         bytes
     }
 
@@ -77,6 +83,10 @@ impl FeaturesEngine {
             Some(version) => return Err(format!("its version is {version}, this build reads {VERSION}")),
             None => return Err("it is empty".to_owned()),
         }
+        let sealed = bytes.split_last_chunk::<SEAL>();
+        let (bytes, _) = sealed
+            .filter(|(bytes, seal)| xxh3_64(bytes) == u64::from_le_bytes(**seal))
+            .ok_or("it is damaged or cut short")?;
         let (head, rest) =
             postcard::take_from_bytes::<Head>(bytes).map_err(|e| format!("it does not decode ({e})"))?;
         self.check(&head)?;
@@ -88,10 +98,7 @@ impl FeaturesEngine {
             rest = fill(&mut values, rest).ok_or_else(cut_short)?;
             bars.push(Waiting { row, bar: BarValues::from_array(values), as_of });
         }
-        let (columns, mut rest) = Columns::restore(&self.registry.graph.layout, rest)?;
-        if columns.rows() != head.roster.len() {
-            return Err("its columns are of other instruments".to_owned());
-        }
+        let (columns, mut rest) = Columns::restore(&self.registry.graph.layout, head.roster.len(), rest)?;
         let features = self.registry.definitions().len();
         let mut cuts = Vec::with_capacity(head.cuts.len());
         for (number, ts_close, rows) in head.cuts {
@@ -108,27 +115,32 @@ impl FeaturesEngine {
         self.roster = head.roster;
         self.strangers = head.strangers;
         let fresh = Vec::new();
-        let universe = Universe { fresh, sectors: head.sectors, streaks: head.streaks };
+        let universe = Universe { fresh, sectors: self.sectors(), streaks: head.streaks };
         self.panel = Panel { columns, universe, ticks: head.ticks };
         self.forming = Forming { ts_close: head.forming.0, missing: head.forming.1, bars };
         [self.cuts, self.closes, self.events, self.bars_refused, self.lost_on_star] = head.counters;
         self.renew_views(&cuts);
         self.history = cuts.into_iter().skip(head.pinned as usize).collect();
         self.history_bytes = self.history.iter().map(|cut| cut.bytes()).sum();
+        self.bound_history();
         Ok(())
+    }
+
+    /// By row, the sector as of the newest bar.
+    fn sectors(&self) -> Vec<u32> {
+        let sector = |(row, slot): (u32, &Slot)| {
+            let known = self.fundamentals.at(self.roster.symbol(row), slot.heard.evaluated?);
+            known.map(|known| known.sector)
+        };
+        (0..).zip(&self.slots).map(|each| sector(each).unwrap_or(0)).collect()
     }
 
     /// Cuts older than the history that readers still see, oldest first.
     fn pinned(&self) -> Vec<Arc<Cut>> {
-        let oldest = self.history.front();
-        let mut pinned: Vec<Arc<Cut>> = Vec::new();
-        for cut in self.latest_cuts() {
-            let kept = oldest.is_some_and(|oldest| cut.number >= oldest.number);
-            if !kept && !pinned.iter().any(|known| Arc::ptr_eq(known, cut)) {
-                pinned.push(Arc::clone(cut));
-            }
-        }
-        pinned.sort_unstable_by_key(|cut| cut.number);
+        let is_kept = |cut: &Arc<Cut>| self.history.front().is_some_and(|oldest| cut.number >= oldest.number);
+        let mut pinned: Vec<_> = self.latest_cuts().filter(|cut| !is_kept(cut)).map(Arc::clone).collect();
+        // Each is of one instrument.
+        pinned.sort_unstable_by_key(|cut| (cut.number, cut.rows[0].row));
         pinned
     }
 
@@ -140,16 +152,28 @@ impl FeaturesEngine {
             return Err(format!("it was made of {} bars, now they are {}", head.bar, self.config.bar));
         }
         let rows = head.roster.len();
-        let lengths = [head.slots.len(), head.ticks.len(), head.sectors.len(), head.streaks.len()];
+        let lengths = [head.slots.len(), head.ticks.len(), head.streaks.len()];
         let in_range = |row: u32| (row as usize) < rows;
+        let waiting = &head.forming.2;
+        let awaited = head.slots.iter().filter(|slot| slot.heard.awaited).count();
+        // What is counted goes on from there.
+        let countable = |count: &u64| *count < u64::MAX / 2;
+        let [cuts, closes, ..] = head.counters;
         let rising = |rows: &[CutRow]| rows.windows(2).all(|pair| pair[0].row < pair[1].row);
         let sound = head.roster.is_consistent()
             && rows <= self.config.instruments_max
             && lengths.iter().all(|length| *length == rows)
-            && head.forming.2.iter().all(|(row, _)| in_range(*row))
+            && waiting.iter().all(|(row, _)| in_range(*row))
+            && waiting.windows(2).all(|pair| pair[0].0 < pair[1].0)
+            && awaited == head.forming.1 as usize
+            && head.counters.iter().chain(head.ticks.iter().flatten()).all(countable)
+            && head.slots.iter().all(|slot| slot.heard.close <= closes)
             && head.pinned as usize <= head.cuts.len()
-            && head.cuts.iter().all(|(_, _, rows)| {
-                !rows.is_empty() && rising(rows) && rows.iter().all(|entry| in_range(entry.row))
+            && head.cuts.iter().all(|(number, _, rows)| {
+                *number <= cuts
+                    && !rows.is_empty()
+                    && rising(rows)
+                    && rows.iter().all(|entry| in_range(entry.row))
             });
         if sound { Ok(()) } else { Err("it contradicts itself".to_owned()) }
     }

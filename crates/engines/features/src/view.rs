@@ -58,6 +58,11 @@ impl Cut {
         &self.values[index * features..][..features]
     }
 
+    /// The same for one of its rows.
+    pub(crate) fn alone(&self, index: usize) -> Self {
+        Self { rows: vec![self.rows[index]], values: self.vector(index).to_vec(), ..*self }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.values.len() * 8 + self.rows.len() * size_of::<CutRow>() + 64
     }
@@ -82,6 +87,8 @@ pub struct InstrumentView {
     /// The cut of its newest bar, and its place there.
     pub(crate) latest: Option<(Arc<Cut>, u32)>,
     pub(crate) live: Option<Arc<Live>>,
+    /// Cuts up to this one are of a past that its source has started over.
+    pub(crate) begun: u64,
     /// Frames of this instrument known to be lost.
     pub lost: u64,
 }
@@ -154,10 +161,12 @@ impl Snapshot {
         }
     }
 
-    /// An instrument's values at the bar closes from `from` to `to`, oldest first, as they were known then.
+    /// An instrument's values at the bar closes from `from` to `to`, oldest first, as they were known then. What came
+    /// before its source started over does not count.
     pub fn history(&self, place: usize, from: UnixNanos, to: UnixNanos) -> impl Iterator<Item = Vector<'_>> {
-        let row = self.instruments[place].row;
-        let within = self.history.iter().filter(move |cut| cut.ts_close >= from && cut.ts_close <= to);
+        let InstrumentView { row, begun, .. } = self.instruments[place];
+        let counts = move |cut: &&Arc<Cut>| cut.number > begun && cut.ts_close >= from && cut.ts_close <= to;
+        let within = self.history.iter().filter(counts);
         within.filter_map(move |cut| {
             let index = cut.rows.binary_search_by_key(&row, |entry| entry.row).ok()?;
             let bar = Some((cut.vector(index), cut.rows[index]));

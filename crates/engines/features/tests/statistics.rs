@@ -87,11 +87,15 @@ fn every_column_of_the_reference_comes_out() {
     .unwrap();
     let mut wrong = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        let Values::Series(ours) = &answer.features["S"][&format!("column_{index}")] else { panic!("a series") };
+        let Values::Series(ours) = &answer.features["S"][&format!("column_{index}")] else {
+            panic!("a series")
+        };
         let largest = expected[*name].iter().flatten().fold(0.0f64, |most, x| most.max(x.abs()));
         for (bar, (ours, theirs)) in ours.iter().zip(&expected[*name]).enumerate() {
             let agrees = match (ours, theirs) {
-                (Some(ours), Some(theirs)) => (ours - theirs).abs() <= (1e-9 * theirs.abs()).max(1e-11 * largest),
+                (Some(ours), Some(theirs)) => {
+                    (ours - theirs).abs() <= (1e-9 * theirs.abs()).max(1e-11 * largest)
+                }
                 (None, None) => true,
                 _ => false,
             };
