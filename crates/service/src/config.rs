@@ -3,6 +3,7 @@
 //! `NAUTILUS__STORE__URL=…` overrides `store.url`: a double underscore separates the parts of a key. Values are
 //! read as TOML where they parse as such, as text otherwise. Nothing is read from anywhere else.
 
+mod checkpoint;
 mod pinning;
 mod source;
 
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use checkpoint::Checkpoint;
 use nautilus_hardware::SwitchError;
 use nautilus_messages::EngineName;
 pub use nautilus_store::mask_url;
@@ -55,6 +57,8 @@ pub struct Config {
     pub hardware: Hardware,
     /// Cores and priorities of the engines' threads.
     pub pinning: Pinning,
+    /// Where engines keep their state over a restart.
+    pub checkpoint: Checkpoint,
     /// Where each service listens.
     pub services: Services,
     /// Each engine's own settings, by engine.
@@ -448,6 +452,7 @@ impl Config {
         self.access.check()?;
         self.hardware.check()?;
         self.pinning.check()?;
+        self.checkpoint.check()?;
         let plain =
             |url: &str| url.strip_prefix("http://").is_some_and(|h| h.contains(':') && !h.contains('/'));
         if let Some(name) = ServiceName::all().find(|name| !plain(&self.services.url(*name))) {
@@ -563,6 +568,13 @@ mod tests {
             refused("[pinning]\nrealtime_priority = 100").starts_with("setting pinning.realtime_priority")
         );
         assert!(refused("[pinning]\ncores = [-1]").starts_with("setting pinning.cores"));
+        for interval in [0, 86_401] {
+            let reason = refused(&format!("[checkpoint]\ninterval_s = {interval}"));
+            assert!(
+                reason.starts_with("setting checkpoint.interval_s: it must be from 1 to 86400"),
+                "{reason}"
+            );
+        }
         assert!(refused("[http]\nconnections_max = 0").contains("http.connections_max"));
         assert!(
             refused("[hardware]\nworkers_max = 1025").contains("hardware.workers_max: it must be from 0 to")
