@@ -81,7 +81,7 @@ pub async fn start(connections: Connections, listener: TcpListener) -> Result<Fe
         .map_err(|message| ConfigError::Setting { key: "engines.features".to_owned(), message })?;
     let picture: Picture = Arc::new(ArcSwap::from_pointee(engine.picture()));
     let shown = Arc::clone(&picture);
-    let shell = Shell::new(engine, &connections)?.follow_star(&connections);
+    let shell = Shell::new(engine, &connections)?.follow_star(&connections).checkpoint(&connections);
     let engine = shell.publish_to(move |_, picture| shown.store(Arc::new(picture))).spawn()?;
     let (store, star) = (connections.store.clone(), connections.star.clone());
     let api = api::router(engine.clone(), Arc::clone(&picture));

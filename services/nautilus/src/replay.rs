@@ -24,7 +24,14 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 const EXIT_DATA: u8 = 65;
 
 /// Replays `file`; with `keep` the engines stay up until Ctrl-C.
-pub(crate) async fn run(config: Config, file: &Path, pace: Pace, keep: bool) -> Result<ExitCode, StartError> {
+pub(crate) async fn run(
+    mut config: Config,
+    file: &Path,
+    pace: Pace,
+    keep: bool,
+) -> Result<ExitCode, StartError> {
+    // The same recording gives the same states whatever ran before, and leaves those alone.
+    config.checkpoint.folder.clear();
     let mut engines = Engines::start(config).await?;
     if keep {
         engines.print_urls();
