@@ -5,6 +5,7 @@
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
 
 mod market;
+mod peers;
 #[path = "../session/mod.rs"]
 mod session;
 
@@ -144,4 +145,5 @@ fn main() {
     let market = Market::new(INSTRUMENTS, WARM_UP + ROUNDS);
     bar_closes(&mut report, &registry, &market);
     events(&mut report, &registry);
+    peers::race(&mut report, INSTRUMENTS);
 }
