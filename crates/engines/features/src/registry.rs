@@ -17,6 +17,7 @@ use crate::operations;
 const STANDARD: &[&str] = &[
     include_str!("../registry/functions.toml"),
     include_str!("../registry/technical.toml"),
+    include_str!("../registry/candlestick.toml"),
     include_str!("../registry/momentum.toml"),
     include_str!("../registry/volatility.toml"),
     include_str!("../registry/statistical.toml"),
