@@ -130,10 +130,8 @@ fn sixty_columns_of_two_series_agree_bit_by_bit() {
     let files = [(quotes(), read("spy_2017_2018_default")), (index(), read("sp500_arch"))];
     for (bars, file) in files {
         let (Some(bars), Some(file)) = (bars, file) else { return };
-        let columns: Vec<_> = table(&file)
-            .into_iter()
-            .filter(|(name, _)| !name.eq_ignore_ascii_case("date"))
-            .collect();
+        let columns: Vec<_> =
+            table(&file).into_iter().filter(|(name, _)| !name.eq_ignore_ascii_case("date")).collect();
         assert_eq!(columns.len(), 60);
         let formulas: Vec<String> = columns.iter().map(|(name, _)| formula_of(name)).collect();
         for ((name, cells), ours) in columns.iter().zip(of_formulas(&bars, &formulas)) {

@@ -5,3 +5,4 @@
 mod columns;
 mod data;
 mod peer;
+mod stock_indicators;
