@@ -41,7 +41,8 @@ async fn constant(body: Vec<u8>) -> SocketAddr {
 
 /// The standard definitions and as many of a user's as make a thousand.
 fn config(folder: &std::path::Path) -> Config {
-    let standard = nautilus_engine_features::Registry::new(&[]).expect("the standard definitions").definitions().len();
+    let standard =
+        nautilus_engine_features::Registry::new(&[]).expect("the standard definitions").definitions().len();
     let windows: Vec<String> = (2..2 + FEATURES - standard).map(|n| n.to_string()).collect();
     let text = format!(
         "store.url = \"sqlite://{}\"\ncheckpoint.folder = \"\"\nservices.features.listen = \"127.0.0.1:0\"\n\
@@ -111,8 +112,20 @@ async fn main() {
     let [ours, constant] = measured.await.expect("the client ends");
     let peer = |n: usize| Peer::Here("axum, constant body", &constant[n]);
     report.row("GET vectors, 1,000 features, p50", Unit::Microseconds, &ours[0], peer(0), Goal::None);
-    report.row("GET vectors, 1,000 features, p99", Unit::Microseconds, &ours[1], peer(1), Goal::AtMost(500.0));
-    report.row("the same", Unit::Microseconds, &ours[1], Peer::Published("Feast, tuned Python server, p99", 2_000.0), Goal::None);
+    report.row(
+        "GET vectors, 1,000 features, p99",
+        Unit::Microseconds,
+        &ours[1],
+        peer(1),
+        Goal::AtMost(500.0),
+    );
+    report.row(
+        "the same",
+        Unit::Microseconds,
+        &ours[1],
+        Peer::Published("Feast, tuned Python server, p99", 2_000.0),
+        Goal::None,
+    );
     report.note(&format!(
         "{FEATURES} definitions, {defined} of them defined for the instrument; {bytes} bytes of body; one kept connection, \
          loopback."

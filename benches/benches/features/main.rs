@@ -2,7 +2,12 @@
 //! today beside it, on the same bars.
 //!
 //! Peers' values must agree with ours, or their row is not written. It measures no bus and no HTTP.
-#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap
+)]
 
 mod market;
 mod peers;
@@ -70,7 +75,13 @@ fn bar_closes(report: &mut Report, all: &Arc<Registry>, market: &Market) {
     let sizes = engine.figures();
     let values = sizes.values as f64;
     let name = |what: &str| format!("bar close, {INSTRUMENTS} instruments: {what}");
-    report.row(&name(&format!("all {values} values")), Unit::Microseconds, &figures, Peer::None, Goal::AtMost(50_000.0));
+    report.row(
+        &name(&format!("all {values} values")),
+        Unit::Microseconds,
+        &figures,
+        Peer::None,
+        Goal::AtMost(50_000.0),
+    );
     let rate = figures.map(|us| values / us);
     report.row(&name("values"), Unit::MillionsPerSecond, &rate, Peer::None, Goal::AtLeast(7.6));
     for share in [8, 4, 2] {
@@ -83,7 +94,8 @@ fn bar_closes(report: &mut Report, all: &Arc<Registry>, market: &Market) {
         let ids: Vec<&str> = all.definitions().iter().step_by(share).map(|d| d.id.as_str()).collect();
         let part = Arc::new(all.only(&ids).expect("a part of the definitions"));
         let (figures, _) = closes(&part, market);
-        let name = format!("bar close, {INSTRUMENTS} instruments, {} features in {} nodes", ids.len(), part.nodes());
+        let name =
+            format!("bar close, {INSTRUMENTS} instruments, {} features in {} nodes", ids.len(), part.nodes());
         report.row(&name, Unit::Microseconds, &figures, Peer::None, Goal::None);
     }
     report.note(&format!(
@@ -136,7 +148,10 @@ fn events(report: &mut Report, registry: &Arc<Registry>) {
         report.row(&row("median"), Unit::Nanoseconds, median, Peer::None, Goal::AtMost(2_000.0));
         report.row(&row("99th percentile"), Unit::Nanoseconds, tail, Peer::None, Goal::None);
     }
-    report.note(&format!("Trades and quotes of the {}, two clock readings (some 50 ns) in every sample.", session.name));
+    report.note(&format!(
+        "Trades and quotes of the {}, two clock readings (some 50 ns) in every sample.",
+        session.name
+    ));
 }
 
 fn main() {

@@ -3,9 +3,7 @@
 //! Prices walk by a normal-looking step around a common factor; it decides no expectation.
 
 use nautilus_messages::frame::{Bar, BarUnit, Definition, Header, Kind, flags};
-use nautilus_types::{
-    AssetClass, Instrument, InstrumentId, NANOS_PER_SECOND, Price, Quantity, UnixNanos,
-};
+use nautilus_types::{AssetClass, Instrument, InstrumentId, NANOS_PER_SECOND, Price, Quantity, UnixNanos};
 
 pub(crate) const MINUTE: u64 = 60 * NANOS_PER_SECOND;
 const START: u64 = 1_700_000_040 * NANOS_PER_SECOND;

@@ -166,7 +166,8 @@ pub(crate) fn race(report: &mut Report, instruments: usize) {
         .iter()
         .enumerate()
         .map(|(index, (_, _, formula))| {
-            serde_json::from_value(serde_json::json!({ "id": id(index), "formula": formula })).expect("a template")
+            serde_json::from_value(serde_json::json!({ "id": id(index), "formula": formula }))
+                .expect("a template")
         })
         .collect();
     let registry = Registry::new(&templates).unwrap_or_else(|error| panic!("{error}"));
@@ -176,8 +177,7 @@ pub(crate) fn race(report: &mut Report, instruments: usize) {
     let all = (RACED.len() * instruments) as f64;
     let rate = figures.map(|seconds| all / seconds / 1e6);
     let mut notes = Vec::new();
-    let mut forms: Vec<(&String, &Value)> =
-        peers["forms"].as_object().expect("forms").iter().collect();
+    let mut forms: Vec<(&String, &Value)> = peers["forms"].as_object().expect("forms").iter().collect();
     forms.sort_by_key(|(name, _)| name.as_str());
     for (name, form) in forms {
         let (worst, whose) = difference(&values, &peer_values["values"][name]);

@@ -4,6 +4,7 @@ use crate::operations::Operation;
 
 mod arithmetic;
 mod averages;
+mod candles;
 mod components;
 mod cross_section;
 mod cycle;
@@ -22,6 +23,7 @@ pub(crate) const OPERATIONS: &[&[Operation]] = &[
     oscillators::OPERATIONS,
     trend::OPERATIONS,
     indicators::OPERATIONS,
+    candles::OPERATIONS,
     regression::OPERATIONS,
     cycle::OPERATIONS,
     statistics::OPERATIONS,

@@ -17,6 +17,7 @@ use crate::operations;
 const STANDARD: &[&str] = &[
     include_str!("../registry/functions.toml"),
     include_str!("../registry/technical.toml"),
+    include_str!("../registry/candlestick.toml"),
     include_str!("../registry/momentum.toml"),
     include_str!("../registry/volatility.toml"),
     include_str!("../registry/statistical.toml"),
@@ -550,6 +551,8 @@ mod tests {
             assert!(registry.definitions().iter().any(|d| d.family == family), "{family:?} is empty");
         }
         assert!(registry.nodes() < registry.nodes_unshared());
+        // With 680 instruments these are 381,480 live values.
+        assert_eq!(registry.definitions().len(), 561);
     }
 
     #[test]

@@ -188,9 +188,7 @@ const N: &[&str] = &["n"];
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new("lag", 1, N, "x as it was n ticks ago", |p| cell(Lag(window(p[0] + 1.0, 2)? - 1))),
-    Operation::new("sum", 1, N, "the sum of the last n", |p| {
-        cell(Window(window(p[0], 1)?, sum))
-    }),
+    Operation::new("sum", 1, N, "the sum of the last n", |p| cell(Window(window(p[0], 1)?, sum))),
     Operation::new("mean", 1, N, "the mean of the last n", |p| cell(Window(window(p[0], 1)?, mean))),
     Operation::new("min", 1, N, "the smallest of the last n", |p| cell(Window(window(p[0], 1)?, lowest))),
     Operation::new("max", 1, N, "the largest of the last n", |p| cell(Window(window(p[0], 1)?, highest))),

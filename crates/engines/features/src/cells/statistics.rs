@@ -112,7 +112,8 @@ fn keep_sorted<'a>(state: &'a mut [f64], w: &[f64], n: usize) -> Option<&'a [f64
     let new = *w.last()?;
     let before = (w.len() - 1).min(n);
     // A full window hands its oldest value's place over to the new one.
-    let from = if w.len() > n { state[..before].partition_point(|x| x.total_cmp(&w[0]).is_lt()) } else { before };
+    let from =
+        if w.len() > n { state[..before].partition_point(|x| x.total_cmp(&w[0]).is_lt()) } else { before };
     let to = state[..before].partition_point(|x| x.total_cmp(&new).is_lt());
     if to > from {
         state.copy_within(from + 1..to, from);

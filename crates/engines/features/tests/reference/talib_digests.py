@@ -11,7 +11,7 @@ import talib
 from talib import abstract
 
 HERE = Path(__file__).parent
-BARS = 12_000
+BARS = 6_000
 WORD = (1 << 64) - 1
 
 

@@ -70,6 +70,15 @@ impl Bars {
         })
     }
 
+    /// Appends a bar whose prices are given in hundredths.
+    fn push(&mut self, prices: [i64; 4], volume: i64) {
+        let columns = [&mut self.open, &mut self.high, &mut self.low, &mut self.close];
+        for (column, price) in columns.into_iter().zip(prices) {
+            column.push(price as f64 / 100.0);
+        }
+        self.volume.push(volume as f64);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.close.len()
     }
@@ -141,14 +150,18 @@ pub(crate) fn difference(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Option
     Some(format!("bar {at}: {:?}, expected {:?}; {more} bars of {} differ", ours[at], theirs[at], ours.len()))
 }
 
+/// Whole numbers below what is asked for.
+fn generator(mut state: u64) -> impl FnMut(u64) -> i64 {
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        i64::try_from((state >> 33) % below).expect("a small number")
+    }
+}
+
 /// Made-up bars: stretches in which nothing moves or nothing is traded, gaps, bodies and shadows of every size. They
 /// are made of whole numbers, so that `tests/reference/talib_digests.py` makes the same.
 pub(crate) fn made_up(bars: usize) -> Bars {
-    let mut state: u64 = 20_261_012;
-    let mut draw = |k: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        i64::try_from((state >> 33) % k).expect("a small number")
-    };
+    let mut draw = generator(20_261_012);
     let mut made = Bars::default();
     let mut close: i64 = 10_000;
     for i in 0..bars {
@@ -171,11 +184,7 @@ pub(crate) fn made_up(bars: usize) -> Bars {
         }
         let open = close + gap;
         close = open + body;
-        made.open.push(open as f64 / 100.0);
-        made.high.push((open.max(close) + upper) as f64 / 100.0);
-        made.low.push((open.min(close) - lower) as f64 / 100.0);
-        made.close.push(close as f64 / 100.0);
-        made.volume.push(volume as f64);
+        made.push([open, open.max(close) + upper, open.min(close) - lower, close], volume);
     }
     made
 }
@@ -193,4 +202,26 @@ pub(crate) fn calls() -> Vec<(String, String)> {
     let lines = include_str!("../reference/talib_calls.txt").lines();
     let pairs = lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
     pairs.map(|(call, formula)| (call.to_owned(), formula.to_owned())).collect()
+}
+
+/// Bars on a coarse grid with gaps, in which every candlestick pattern occurs.
+pub(crate) fn coarse(bars: usize) -> Bars {
+    let mut draw = generator(7);
+    let mut made = Bars::default();
+    let mut close: i64 = 10_000;
+    for _ in 0..bars {
+        let gap = [-8, -3, -1, 0, 0, 1, 3, 8][draw(8) as usize];
+        let mut body: i64 = [-20, -8, -4, -1, 0, 1, 4, 8, 20][draw(9) as usize];
+        let upper = [0, 0, 1, 4, 12][draw(5) as usize];
+        let lower = [0, 0, 1, 4, 12][draw(5) as usize];
+        if close < 9_000 {
+            body = body.abs();
+        } else if close > 11_000 {
+            body = -body.abs();
+        }
+        let open = close + gap * 5;
+        close = open + body * 5;
+        made.push([open, open.max(close) + upper * 5, open.min(close) - lower * 5, close], 1_000);
+    }
+    made
 }

@@ -4,4 +4,6 @@
 
 mod columns;
 mod data;
+mod holes;
 mod peer;
+mod stock_indicators;
