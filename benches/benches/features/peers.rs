@@ -49,7 +49,6 @@ const RACED: &[(&str, &str, &str)] = &[
     ("adx", "n=14", "adx(14)"),
     ("macd", "fast=12,slow=26,signal=9", "macd(close, 12, 26, 9)"),
     ("bbands_upper", "n=20,deviations=2", "bbands_upper(close, 20, 2)"),
-    ("mfi", "n=14", "mfi(14)"),
     ("linearreg_slope", "n=14", "linearreg_slope(close, 14)"),
     ("correl", "n=30", "correl(high, low, 30)"),
     ("mean_ret", "n=20", "mean(ret, 20)"),

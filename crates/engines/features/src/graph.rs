@@ -49,7 +49,7 @@ pub(crate) struct Output {
 }
 
 /// Instruments that go through a stage together: their state stays in the processor's cache from node to node.
-const BLOCK: usize = 16;
+const BLOCK: usize = 32;
 
 /// Nodes that run one after the other.
 #[derive(Debug, Clone)]

@@ -111,24 +111,57 @@ impl<C: Cell<I, O>, const I: usize, const O: usize> Kernel for Of<C, I, O> {
     }
 
     fn run(&self, task: Task<'_>) {
-        let cell = &self.0;
-        let lengths = cell.windows();
+        let lengths = self.0.windows();
+        if self.0.slots() == 0 && lengths.iter().all(|length| *length == 0) && is_run(task.rows) {
+            self.run_on_present_values(task);
+        } else {
+            self.run_row_by_row(task, lengths);
+        }
+    }
+}
+
+/// Whether rows follow each other without a hole.
+fn is_run(rows: &[u32]) -> bool {
+    rows.first().zip(rows.last()).is_some_and(|(first, last)| (last - first) as usize + 1 == rows.len())
+}
+
+impl<C: Cell<I, O>, const I: usize, const O: usize> Of<C, I, O> {
+    #[inline]
+    fn step(&self, state: &mut [f64], x: [f64; I], windows: [&[f64]; I]) -> [f64; O] {
+        if !C::TAKES_UNDEFINED && x.iter().any(|value| value.is_nan()) {
+            return [UNDEFINED; O];
+        }
+        self.0.step(state, x, windows).map(defined)
+    }
+
+    /// Columns of neighbours, which the processor takes several of at once.
+    fn run_on_present_values(&self, task: Task<'_>) {
+        let rows = task.rows[0] as usize..task.rows[0] as usize + task.rows.len();
+        let inputs: [&[f64]; I] = std::array::from_fn(|input| &task.values(input)[rows.clone()]);
+        let mut out = task.out.iter_mut().map(|column| &mut column[rows.clone()]);
+        let mut out: [&mut [f64]; O] = std::array::from_fn(|_| out.next().expect("a column per output"));
+        for at in 0..rows.len() {
+            let x: [f64; I] = std::array::from_fn(|input| inputs[input][at]);
+            let result = self.step(&mut [], x, [&[]; I]);
+            for (column, value) in out.iter_mut().zip(result) {
+                column[at] = value;
+            }
+        }
+    }
+
+    fn run_row_by_row(&self, task: Task<'_>, lengths: [usize; I]) {
         let values: [&[f64]; I] = std::array::from_fn(|input| task.values(input));
         let histories: [Option<&History>; I] =
             std::array::from_fn(|input| (lengths[input] > 0).then(|| task.history(input)));
-        let slots = cell.slots();
+        let slots = self.0.slots();
         for &row in task.rows {
             let row = row as usize;
             let x: [f64; I] = std::array::from_fn(|input| values[input][row]);
-            let result = if !C::TAKES_UNDEFINED && x.iter().any(|value| value.is_nan()) {
-                [UNDEFINED; O]
-            } else {
-                let windows: [&[f64]; I] = std::array::from_fn(|input| match histories[input] {
-                    Some(history) => history.window(row, lengths[input]),
-                    None => &[],
-                });
-                cell.step(&mut task.state[row * slots..][..slots], x, windows).map(defined)
-            };
+            let windows: [&[f64]; I] = std::array::from_fn(|input| match histories[input] {
+                Some(history) => history.window(row, lengths[input]),
+                None => &[],
+            });
+            let result = self.step(&mut task.state[row * slots..][..slots], x, windows);
             for (column, value) in task.out.iter_mut().zip(result) {
                 column[row] = value;
             }
