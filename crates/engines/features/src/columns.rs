@@ -114,10 +114,6 @@ impl Columns {
         }
     }
 
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// Appends an instrument of which nothing is known, and returns its row.
     pub(crate) fn add_row(&mut self) -> usize {
         self.values.iter_mut().for_each(|column| column.push(UNDEFINED));

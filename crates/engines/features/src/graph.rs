@@ -65,6 +65,8 @@ pub(crate) struct Graph {
     programs: [Program; 3],
     /// By definition.
     pub(crate) features: Vec<Output>,
+    /// What ticks by events and is looked at when a bar closes.
+    pub(crate) at_close: Vec<Port>,
     /// Nodes there would be if equal sub-expressions were not one.
     pub(crate) unshared: usize,
 }
@@ -412,6 +414,20 @@ impl<'a> Compiler<'a> {
         Ok(joint)
     }
 
+    /// Inputs, features and what nodes of bars look at, as far as it ticks by events.
+    fn at_close(&self, features: &[Output]) -> Vec<Port> {
+        let inputs = Source::ALL.iter().map(|source| source.port());
+        let outputs = features.iter().map(|output| output.port);
+        let of_bars = self.nodes.iter().filter(|node| node.clock.ticks_with(Clock::BAR));
+        let all = inputs.chain(outputs).chain(of_bars.flat_map(|node| node.inputs.iter().copied()));
+        let events = Clock::TRADE.and(Clock::QUOTE);
+        let mut ports: Vec<Port> =
+            all.filter(|port| self.clocks[*port as usize].ticks_with(events)).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
     fn finish(self, features: Vec<Output>) -> Graph {
         let programs = Clock::ALL.map(|clock| Program {
             inputs: Source::ALL
@@ -421,6 +437,7 @@ impl<'a> Compiler<'a> {
                 .collect(),
             nodes: (0..self.nodes.len()).filter(|&at| self.nodes[at].clock.ticks_with(clock)).collect(),
         });
+        let at_close = self.at_close(&features);
         let constants = self.constants.into_iter().map(|(bits, port)| (port, f64::from_bits(bits))).collect();
         Graph {
             nodes: self.nodes,
@@ -428,6 +445,7 @@ impl<'a> Compiler<'a> {
             constants,
             programs,
             features,
+            at_close,
             unshared: self.unshared,
         }
     }
