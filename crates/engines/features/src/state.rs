@@ -170,6 +170,7 @@ impl FeaturesEngine {
             && lengths.iter().all(|length| *length == rows)
             && waiting.iter().all(|(row, ..)| in_range(*row))
             && waiting.windows(2).all(|pair| pair[0].0 < pair[1].0)
+            && waiting.iter().all(|(row, ..)| head.slots[*row as usize].heard.closed == head.forming.0)
             && awaited == head.forming.1 as usize
             && head.counters.iter().chain(head.ticks.iter().flatten()).all(countable)
             && waiting.iter().flat_map(|(.., ticks)| ticks).all(countable)

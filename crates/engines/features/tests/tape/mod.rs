@@ -13,7 +13,7 @@ use nautilus_engine_features::{
 };
 use nautilus_messages::BarSpec;
 use nautilus_messages::frame::{
-    Bar, Definition, Frames, Gap, GapCause, Header, Kind, NO_PRICE, Quote, Trade, WireSide, flags,
+    Bar, Definition, FrameRef, Frames, Gap, GapCause, Header, Kind, NO_PRICE, Quote, Trade, WireSide, flags,
 };
 use nautilus_messages::mesh::{Body, FeatureVector};
 use nautilus_types::{
@@ -99,8 +99,11 @@ impl Tape {
             .with_flags(flags::CONTIGUOUS | flags::LAST)
     }
 
+    /// A frame that nobody could decode reaches no engine.
     fn put(&mut self, bytes: &[u8]) -> &mut Self {
-        self.bytes.extend_from_slice(bytes);
+        if FrameRef::parse(bytes).is_ok() {
+            self.bytes.extend_from_slice(bytes);
+        }
         self
     }
 
