@@ -7,9 +7,10 @@ mod tape;
 
 use std::sync::{Arc, OnceLock};
 
+use nautilus_book::BookLimits;
 use nautilus_engine::Engine as _;
 use nautilus_engine::replay::{Plan, run};
-use nautilus_engine_features::{Config, FeaturesEngine, Registry};
+use nautilus_engine_features::{Config, FeaturesEngine, Fundamentals, Registry};
 use nautilus_messages::frame::Frames;
 use proptest::prelude::*;
 use tape::{
@@ -296,4 +297,42 @@ fn figures_say_what_there_is() {
     assert_eq!(figures.events, events.count() as u64);
     assert!(figures.state_bytes > empty.state_bytes && figures.history_bytes > 0);
     assert_eq!(figures.history_cuts as u64, figures.cuts);
+}
+
+// Fundamentals
+
+const SECTORS: &str = "symbol,known_from,sector\nAAA,0,Energy\nBBB,0,Banks\nCCC,0,Energy\n";
+/// The same and more, so that sectors have other numbers.
+const MORE_SECTORS: &str = "symbol,known_from,sector\nZZZ,0,Banks\nAAA,0,Energy\nBBB,0,Banks\nCCC,0,Energy\n";
+
+fn with_table(text: &str) -> FeaturesEngine {
+    let table = Arc::new(Fundamentals::parse(text).unwrap());
+    FeaturesEngine::new(Config::default(), BookLimits::default(), few(), table, []).unwrap()
+}
+
+#[test]
+fn sectors_are_those_of_the_table_at_hand() {
+    let mut tape = Tape::default();
+    tape.define(1, "AAA").define(2, "BBB").define(3, "CCC");
+    let prices = |minute: u64, id: u32| Prices::flat(UNIT * (100 + (minute as i64) * i64::from(id)), UNIT);
+    for minute in 1..5 {
+        for id in 1..4 {
+            tape.bar(id, START + minute * MINUTE, prices(minute, id));
+        }
+    }
+    let mut engine = with_table(SECTORS);
+    feed(&mut engine, &tape.take());
+    // At the next close the first comes alone, and is compared with the third by what that was before.
+    tape.bar(1, START + 5 * MINUTE, prices(5, 1)).quote(1, START + 6 * MINUTE - 1, None, None);
+    let rest = tape.take();
+    let place = "sector_percentile_return_1";
+    for table in [SECTORS, MORE_SECTORS] {
+        let mut restored = with_table(table);
+        restored.restore(&engine.snapshot()).unwrap();
+        feed(&mut restored, &rest);
+        let picture = picture(&mut restored);
+        assert_eq!(tape::value(&picture, "AAA", place), Some(0.0));
+        assert_eq!(tape::value(&picture, "BBB", place), None, "alone in its sector");
+        assert_eq!(tape::value(&picture, "CCC", place), Some(1.0));
+    }
 }
