@@ -26,9 +26,7 @@ pub fn covariance(
     if observations <= ddof {
         return Err(MatrixError::TooFewObservations { observations, ddof });
     }
-    let equal = vec![1.0 / count(observations); observations];
-    let deviations = &returns.view() - &mean(returns, &equal);
-    gram(hardware, &deviations, 1.0 / count(observations - ddof))
+    gram(hardware, &deviations(returns), 1.0 / count(observations - ddof))
 }
 
 /// The covariance with weights wᵢ ∝ decay^(T−1−i) that sum to 1: Σᵢ wᵢ (xᵢ − μ)(xᵢ − μ)ᵀ with μ = Σᵢ wᵢ xᵢ. The last
@@ -76,6 +74,12 @@ pub fn correlation(covariance: &ArrayRef2<f64>) -> Result<Array2<f64>, MatrixErr
     }))
 }
 
+/// What is left of each column without its mean.
+pub(crate) fn deviations(returns: &ArrayRef2<f64>) -> Array2<f64> {
+    let equal = vec![1.0 / count(returns.nrows()); returns.nrows()];
+    &returns.view() - &mean(returns, &equal)
+}
+
 /// Σᵢ wᵢ·xᵢ for weights that sum to 1. Summed from the first observation on, so that the mean of a column that does not
 /// move is that value, and its deviations are exactly zero.
 fn mean(x: &ArrayRef2<f64>, weights: &[f64]) -> Array1<f64> {
@@ -116,7 +120,7 @@ fn weights(observations: usize, decay: f64) -> Vec<f64> {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn count(observations: usize) -> f64 {
+pub(crate) fn count(observations: usize) -> f64 {
     observations as f64
 }
 

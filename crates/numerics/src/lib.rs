@@ -1,16 +1,20 @@
 //! Statistics, distributions, windows and matrix statistics that several engines compute.
 //!
-//! Distributions and windows are pure and give the same bits on every machine: elementary functions come from `libm`,
-//! never from the platform. Whatever multiplies matrices goes through `nautilus_hardware`, which the caller hands in; its
-//! last bits are those of the backend, the same everywhere where one is pinned. Nothing here knows markets, messages
-//! or time.
+//! Distributions, windows and eigenvalues are pure and give the same bits on every machine: elementary functions come
+//! from `libm`, never from the platform. Whatever multiplies matrices goes through `nautilus_hardware`, which the caller
+//! hands in; its last bits are those of the backend, the same everywhere where one is pinned. Nothing here knows markets,
+//! messages or time.
 
+mod components;
 mod covariance;
 mod deviation;
 mod distribution;
+mod eigen;
 mod matrix;
 
+pub use components::{PrincipalComponents, principal_components};
 pub use covariance::{correlation, covariance, ewma_covariance};
 pub use deviation::RollingDeviation;
 pub use distribution::{normal_cdf, student_t_cdf};
+pub use eigen::symmetric_eigen;
 pub use matrix::{ELEMENTS_MAX, MatrixError, cholesky, product, quadratic_form, solve_spd};

@@ -28,6 +28,23 @@ pub enum MatrixError {
     /// The decay is not one.
     #[error("a decay of {0} weighs nothing: use a number above 0 and at most 1, for example 0.94")]
     Decay(f64),
+    /// There is a gap in what must not have any.
+    #[error("row {row}, column {column} (from 0) is not a finite number: fill the gap or leave the row out")]
+    NotFinite {
+        /// Row of the first that is not.
+        row: usize,
+        /// Its column.
+        column: usize,
+    },
+    /// The numbers are finite and the result is not.
+    #[error("the result is too large for a double: measure in a larger unit")]
+    Overflow,
+    /// The iterations did not settle.
+    #[error("an eigenvalue did not settle within {iterations} iterations: report the matrix")]
+    NotConverged {
+        /// How many there were.
+        iterations: usize,
+    },
     /// The result would not fit.
     #[error(
         "a result of {rows}×{columns} has more than {ELEMENTS_MAX} elements: ask for fewer columns at once"

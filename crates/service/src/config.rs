@@ -3,13 +3,17 @@
 //! `NAUTILUS__STORE__URL=…` overrides `store.url`: a double underscore separates the parts of a key. Values are
 //! read as TOML where they parse as such, as text otherwise. Nothing is read from anywhere else.
 
+mod checkpoint;
 mod pinning;
+mod source;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+pub use checkpoint::Checkpoint;
 use nautilus_hardware::SwitchError;
 use nautilus_messages::EngineName;
 pub use nautilus_store::mask_url;
@@ -19,6 +23,7 @@ use toml::{Table, Value};
 
 use crate::access::Access;
 use crate::hardware::Settings as Hardware;
+use source::Source;
 
 /// Prefix of the environment variables that override settings.
 pub const ENV_PREFIX: &str = "NAUTILUS__";
@@ -52,10 +57,15 @@ pub struct Config {
     pub hardware: Hardware,
     /// Cores and priorities of the engines' threads.
     pub pinning: Pinning,
+    /// Where engines keep their state over a restart.
+    pub checkpoint: Checkpoint,
     /// Where each service listens.
     pub services: Services,
     /// Each engine's own settings, by engine.
     pub engines: BTreeMap<EngineName, Table>,
+    /// Where all of it was written.
+    #[serde(skip)]
+    source: Source,
 }
 
 /// Logging.
@@ -334,6 +344,16 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// A value that only an engine could judge.
+    #[error("{path} line {line}: {message}")]
+    Value {
+        /// Which file.
+        path: PathBuf,
+        /// Where.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
     /// A key is unknown or a value of the wrong kind.
     #[error("setting {key}: {message}; `nautilus config` lists every setting")]
     Setting {
@@ -356,17 +376,19 @@ impl Config {
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let named = file.map(Path::to_path_buf).or_else(|| std::env::var_os(ENV_FILE).map(PathBuf::from));
         let here = PathBuf::from("nautilus.toml");
-        let mut table = match named.or_else(|| here.exists().then_some(here)) {
-            Some(path) => read_table(&path)?,
-            None => Table::new(),
-        };
+        let (mut table, mut source) = (Table::new(), Source::default());
+        if let Some(path) = named.or_else(|| here.exists().then_some(here)) {
+            let text;
+            (table, text) = read_table(&path)?;
+            source.file = Some((path, text));
+        }
         // Not `vars`, which panics at the first variable that is not text, be it anybody's.
         for (key, value) in std::env::vars_os() {
             if let Some(key) = key.to_str().and_then(|key| key.strip_prefix(ENV_PREFIX)) {
-                override_setting(&mut table, key, &value.to_string_lossy())?;
+                source.overridden.push(override_setting(&mut table, key, &value.to_string_lossy())?);
             }
         }
-        Self::from_table(table)
+        Ok(Self { source, ..Self::from_table(table)? })
     }
 
     /// Reads a table, refusing unknown keys and values out of range.
@@ -385,6 +407,17 @@ impl Config {
     /// One sentence that names the key.
     pub fn engine<T: for<'de> Deserialize<'de>>(&self, name: EngineName) -> Result<T, ConfigError> {
         read_section(&format!("engines.{name}."), self.engines.get(&name).cloned().unwrap_or_default())
+    }
+
+    /// An error about a value that only an engine can judge: with its line where the value of `key`, such as
+    /// `engines.a.list[2].name`, stands in the file, and with the key where it does not.
+    #[must_use]
+    pub fn refuse(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        let message = message.into();
+        match self.source.line(key) {
+            Some((path, line)) => ConfigError::Value { path: path.to_owned(), line, message },
+            None => ConfigError::Setting { key: key.to_owned(), message },
+        }
     }
 
     /// Checks an engine's own settings and fills in their defaults, so that [`Self::to_masked_toml`] shows them all.
@@ -419,6 +452,7 @@ impl Config {
         self.access.check()?;
         self.hardware.check()?;
         self.pinning.check()?;
+        self.checkpoint.check()?;
         let plain =
             |url: &str| url.strip_prefix("http://").is_some_and(|h| h.contains(':') && !h.contains('/'));
         if let Some(name) = ServiceName::all().find(|name| !plain(&self.services.url(*name))) {
@@ -467,14 +501,15 @@ impl Config {
     }
 }
 
-fn read_table(path: &Path) -> Result<Table, ConfigError> {
+fn read_table(path: &Path) -> Result<(Table, Arc<str>), ConfigError> {
     let unreadable = |cause| ConfigError::Unreadable { path: path.to_owned(), cause };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+    let table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
         path: path.to_owned(),
         line: error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1),
         message: one_line(error.message()),
-    })
+    })?;
+    Ok((table, text.into()))
 }
 
 fn read_section<T: for<'de> Deserialize<'de>>(prefix: &str, table: Table) -> Result<T, ConfigError> {
@@ -488,8 +523,8 @@ fn one_line(text: &str) -> String {
     text.trim().replace('\n', " ")
 }
 
-/// Sets `a.b.c` for `A__B__C`.
-fn override_setting(table: &mut Table, key: &str, value: &str) -> Result<(), ConfigError> {
+/// Sets `a.b.c` for `A__B__C`, and returns that key.
+fn override_setting(table: &mut Table, key: &str, value: &str) -> Result<String, ConfigError> {
     let key = key.to_ascii_lowercase().replace("__", ".");
     let refuse = |message: &str| ConfigError::Setting { key: key.clone(), message: message.to_owned() };
     let mut parts = key.split('.').collect::<Vec<_>>();
@@ -502,7 +537,7 @@ fn override_setting(table: &mut Table, key: &str, value: &str) -> Result<(), Con
     }
     let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
     section.insert(last.to_owned(), parsed.unwrap_or_else(|| Value::String(value.to_owned())));
-    Ok(())
+    Ok(key)
 }
 
 #[cfg(test)]
@@ -533,6 +568,13 @@ mod tests {
             refused("[pinning]\nrealtime_priority = 100").starts_with("setting pinning.realtime_priority")
         );
         assert!(refused("[pinning]\ncores = [-1]").starts_with("setting pinning.cores"));
+        for interval in [0, 86_401] {
+            let reason = refused(&format!("[checkpoint]\ninterval_s = {interval}"));
+            assert!(
+                reason.starts_with("setting checkpoint.interval_s: it must be from 1 to 86400"),
+                "{reason}"
+            );
+        }
         assert!(refused("[http]\nconnections_max = 0").contains("http.connections_max"));
         assert!(
             refused("[hardware]\nworkers_max = 1025").contains("hardware.workers_max: it must be from 0 to")

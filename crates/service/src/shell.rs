@@ -3,6 +3,7 @@
 //!
 //! Readers never wait for the thread and it never waits for them. What an engine means is none of its business.
 
+mod checkpoint;
 mod hub;
 mod pulse;
 mod resync;
@@ -13,7 +14,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nautilus_bus::{Doorbell, MeshConsumer, MeshPublisher, StarPublisher, StarReader};
+use nautilus_bus::{Doorbell, MeshConsumer, MeshPublisher, Star, StarPublisher, StarReader};
 use nautilus_engine::{Engine, Refusal};
 use nautilus_messages::EngineName;
 use nautilus_store::Store;
@@ -25,6 +26,7 @@ use crate::platform::Connections;
 use crate::problem::Problem;
 use crate::views::Views;
 
+use checkpoint::Plan;
 use hub::Hub;
 pub use hub::SnapshotSource;
 use run_loop::RunLoop;
@@ -224,9 +226,10 @@ impl Ends {
 /// An engine with its connections, ready to run.
 pub struct Shell<E: Engine> {
     engine: E,
-    star: Option<StarReader>,
+    star: Option<Star>,
     hub: Option<Hub<E>>,
     sink: Option<Sink<E>>,
+    checkpoints: Option<Plan>,
     mesh: Option<MeshConsumer>,
     publisher: MeshPublisher,
     store: Store,
@@ -251,6 +254,7 @@ impl<E: Engine> Shell<E> {
             star: None,
             hub: None,
             sink: None,
+            checkpoints: None,
             mesh,
             publisher: connections.mesh.publisher(E::NAME, connections.epoch),
             store: connections.store.clone(),
@@ -264,7 +268,19 @@ impl<E: Engine> Shell<E> {
     /// Feeds the engine from the star.
     #[must_use]
     pub fn follow_star(mut self, connections: &Connections) -> Self {
-        self.star = Some(connections.star.reader());
+        self.star = Some(connections.star.clone());
+        self
+    }
+
+    /// Keeps the engine's state over restarts, as `[checkpoint]` says: restores it now from the last checkpoint, and
+    /// has one written from time to time and at the end. Over Redis the star is then read on exactly where the
+    /// checkpoint was taken; where it counts anew the engine is told that the hub has restarted. A file that is not
+    /// right is put aside, and the engine starts as it was given.
+    ///
+    /// Not for the hub: readers of its new epoch would not hear of the instruments that it knows already.
+    #[must_use]
+    pub fn checkpoint(mut self, connections: &Connections) -> Self {
+        self.checkpoints = Plan::restoring(&mut self.engine, &connections.config.checkpoint);
         self
     }
 
@@ -293,7 +309,7 @@ impl<E: Engine> Shell<E> {
     /// Starts the engine's thread.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// When the system refuses a thread, or an engine that was restored is not the first to read its star.
     pub fn spawn(self) -> std::io::Result<EngineHandle<E>> {
         let (requests, inbox) = sync_channel(REQUESTS_MAX);
         let (returned, ends) = oneshot::channel();
@@ -309,7 +325,7 @@ impl<E: Engine> Shell<E> {
         let alive =
             Alive { progress: Arc::clone(&handle.progress), failed: self.failed.clone(), name: E::NAME };
         let pinned = self.pinned;
-        let mut thread = RunLoop::new(self, inbox, doorbell, &handle);
+        let mut thread = RunLoop::new(self, inbox, doorbell, &handle)?;
         std::thread::Builder::new().name(E::NAME.as_str().into()).spawn(move || {
             let alive = alive;
             let _raised = pinning::raise_current_thread(pinned);

@@ -19,15 +19,15 @@ fn produces(engine: EngineName, kind: MessageType) -> bool {
             engine == EngineName::Vpin
         }
         MessageType::EngineHealth => true,
-        // No engine computes feature vectors yet.
-        MessageType::VpinRequest | MessageType::FeatureVector => false,
+        MessageType::FeatureVector => engine == EngineName::Features,
+        MessageType::VpinRequest => false,
     }
 }
 
-/// Whether an engine's results are stored.
+/// Whether an engine stores what it came to, or was told to keep.
 const fn stores(engine: EngineName) -> bool {
     match engine {
-        EngineName::Marketdata | EngineName::Vpin => true,
+        EngineName::Marketdata | EngineName::Vpin | EngineName::Features => true,
         EngineName::Websocket => false,
     }
 }

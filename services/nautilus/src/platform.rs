@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use nautilus_features::Features;
 use nautilus_marketdata::Marketdata;
 use nautilus_service::alone::EXIT_SOFTWARE;
 use nautilus_service::server::{Interrupts, until_stopped};
@@ -16,6 +17,7 @@ pub(crate) struct Engines {
     pub(crate) platform: Platform,
     pub(crate) marketdata: Box<Marketdata>,
     pub(crate) vpin: Box<Vpin>,
+    pub(crate) features: Box<Features>,
     /// In start order.
     others: Vec<Running>,
     /// Puts the engines' threads back when it is dropped.
@@ -34,21 +36,25 @@ impl Engines {
         for service in services::in_start_order() {
             listeners.push((service, platform.listen(service).await?));
         }
-        let (mut marketdata, mut vpin, mut others) = (None, None, Vec::new());
+        let (mut marketdata, mut vpin, mut features, mut others) = (None, None, None, Vec::new());
         for (service, listener) in listeners {
             match services::start(service, &platform, listener).await? {
                 Started::Marketdata(started) => marketdata = Some(started),
                 Started::Vpin(started) => vpin = Some(started),
+                Started::Features(started) => features = Some(started),
                 Started::Other(running) => others.push(running),
             }
         }
-        let (marketdata, vpin) = marketdata.zip(vpin).expect("both are among all services");
+        let all = marketdata.zip(vpin).zip(features);
+        let ((marketdata, vpin), features) = all.expect("all three are among all services");
         let _pinned = pinning::apply(plan)?;
-        Ok(Self { platform, marketdata, vpin, others, _pinned, interrupts: Interrupts::catch()? })
+        let interrupts = Interrupts::catch()?;
+        Ok(Self { platform, marketdata, vpin, features, others, _pinned, interrupts })
     }
 
     fn running(&self) -> impl Iterator<Item = &Running> {
-        [&self.marketdata.running, &self.vpin.running].into_iter().chain(&self.others)
+        let known = [&self.marketdata.running, &self.vpin.running, &self.features.running];
+        known.into_iter().chain(&self.others)
     }
 
     /// The services with their URLs.
@@ -68,6 +74,7 @@ impl Engines {
     pub(crate) async fn stop(self) {
         self.marketdata.stop().await;
         self.vpin.running.stop().await;
+        self.features.running.stop().await;
         for running in self.others {
             running.stop().await;
         }

@@ -7,10 +7,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use nautilus_engine::Engine;
+use nautilus_features::Features;
 use nautilus_marketdata::{FeedState, Job, Marketdata, Pace};
 use nautilus_service::alone::EXIT_SOFTWARE;
 use nautilus_service::server::{Interrupts, end_at_next_interrupt, until_stopped};
-use nautilus_service::{Config, StartError};
+use nautilus_service::shell::Progress;
+use nautilus_service::{Config, EngineHandle, StartError};
 use nautilus_vpin::Vpin;
 
 use crate::platform::Engines;
@@ -21,7 +24,14 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 const EXIT_DATA: u8 = 65;
 
 /// Replays `file`; with `keep` the engines stay up until Ctrl-C.
-pub(crate) async fn run(config: Config, file: &Path, pace: Pace, keep: bool) -> Result<ExitCode, StartError> {
+pub(crate) async fn run(
+    mut config: Config,
+    file: &Path,
+    pace: Pace,
+    keep: bool,
+) -> Result<ExitCode, StartError> {
+    // The same recording gives the same states whatever ran before, and leaves those alone.
+    config.checkpoint.folder.clear();
     let mut engines = Engines::start(config).await?;
     if keep {
         engines.print_urls();
@@ -36,9 +46,9 @@ pub(crate) async fn run(config: Config, file: &Path, pace: Pace, keep: bool) -> 
     };
     let mut state = follow(&job, &mut engines.interrupts).await;
     let complete = {
-        let Engines { platform, marketdata, vpin, interrupts, .. } = &mut engines;
+        let Engines { platform, marketdata, vpin, features, interrupts, .. } = &mut engines;
         tokio::select! {
-            complete = caught_up(marketdata, vpin) => complete,
+            complete = caught_up(marketdata, vpin, features) => complete,
             // Nobody waits for what cannot come, nor after a Ctrl-C.
             _ = until_stopped(platform, interrupts) => {
                 if state == FeedState::Finished {
@@ -89,20 +99,24 @@ fn progress_bar(job: &Job) -> ProgressBar {
     ProgressBar::new(total).with_style(style)
 }
 
-/// Waits until vpin has read everything that marketdata published and the store has it all.
-async fn caught_up(marketdata: &Marketdata, vpin: &Vpin) -> bool {
-    let read = everything_read(marketdata, vpin).await;
-    let flushed = tokio::join!(marketdata.store.flush(CATCH_UP), vpin.store.flush(CATCH_UP));
-    read && flushed.0.is_ok() && flushed.1.is_ok()
+/// Waits until the readers have read everything that marketdata published and the store has it all.
+async fn caught_up(marketdata: &Marketdata, vpin: &Vpin, features: &Features) -> bool {
+    let hub = marketdata.engine.progress();
+    let read = tokio::join!(everything_read(hub, &vpin.engine), everything_read(hub, &features.engine));
+    let flushed = tokio::join!(
+        marketdata.store.flush(CATCH_UP),
+        vpin.store.flush(CATCH_UP),
+        features.store.flush(CATCH_UP)
+    );
+    read == (true, true) && flushed.0.is_ok() && flushed.1.is_ok() && flushed.2.is_ok()
 }
 
-async fn everything_read(marketdata: &Marketdata, vpin: &Vpin) -> bool {
+async fn everything_read<E: Engine>(hub: &Progress, engine: &EngineHandle<E>) -> bool {
     let deadline = Instant::now() + CATCH_UP;
     loop {
-        let published = marketdata.engine.progress().star_published.load(Relaxed);
-        if vpin.engine.progress().star_read.load(Relaxed) >= published {
+        if engine.progress().star_read.load(Relaxed) >= hub.star_published.load(Relaxed) {
             // What was read is stepped and shown once a request behind it is answered.
-            return vpin.engine.inspect(|_| ()).await.is_ok();
+            return engine.inspect(|_| ()).await.is_ok();
         }
         if Instant::now() > deadline {
             return false;

@@ -3,6 +3,7 @@
 //!
 //! In which process a service runs is decided elsewhere.
 
+use nautilus_features::Features;
 use nautilus_marketdata::Marketdata;
 use nautilus_messages::EngineName;
 use nautilus_service::{Config, ConfigError, Platform, Running, ServiceName, StartError, wall_clock};
@@ -18,6 +19,8 @@ pub(crate) enum Started {
     Marketdata(Box<Marketdata>),
     /// A replay waits for it and its summary reads from it.
     Vpin(Box<Vpin>),
+    /// The same.
+    Features(Box<Features>),
     /// The launcher only starts and stops the others.
     Other(Running),
 }
@@ -52,6 +55,9 @@ pub(crate) async fn start(
             Started::Marketdata(Box::new(nautilus_marketdata::start(connections, listener).await?))
         }
         EngineName::Vpin => Started::Vpin(Box::new(nautilus_vpin::start(connections, listener).await?)),
+        EngineName::Features => {
+            Started::Features(Box::new(nautilus_features::start(connections, listener).await?))
+        }
         EngineName::Websocket => {
             Started::Other(nautilus_websocket::start(connections, listener).await?.running)
         }
@@ -70,6 +76,7 @@ impl Started {
                 Ok(marketdata.running)
             }
             Self::Vpin(vpin) => Ok(vpin.running),
+            Self::Features(features) => Ok(features.running),
             Self::Other(running) => Ok(running),
         }
     }
@@ -79,5 +86,6 @@ impl Started {
 pub(crate) fn complete(config: &mut Config) -> Result<(), ConfigError> {
     config.complete_engine::<nautilus_marketdata::Settings>(EngineName::Marketdata)?;
     config.complete_engine::<nautilus_vpin::Configuration>(EngineName::Vpin)?;
+    config.complete_engine::<nautilus_features::Settings>(EngineName::Features)?;
     config.complete_engine::<nautilus_websocket::Settings>(EngineName::Websocket)
 }

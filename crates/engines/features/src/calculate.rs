@@ -13,11 +13,11 @@ use crate::reason::Absence;
 use crate::registry::Registry;
 
 /// The most symbols of one request.
-pub const SYMBOLS_MAX: usize = 1_024;
+const SYMBOLS_MAX: usize = 1_024;
 /// The most bars of all symbols together.
-pub const BARS_MAX: usize = 1_000_000;
+const BARS_MAX: usize = 1_000_000;
 /// The most values of one answer.
-pub const VALUES_MAX: usize = 1_000_000;
+const VALUES_MAX: usize = 1_000_000;
 /// The most steps of nodes that one request may take: some seconds of one core.
 const WORK_MAX: usize = 2_000_000_000;
 

@@ -591,7 +591,8 @@ impl FeaturesEngine {
         }))
     }
 
-    fn picture(&mut self) -> Snapshot {
+    /// Everything as of now.
+    pub fn picture(&mut self) -> Snapshot {
         let view = |(symbol, row): (Symbol, u32)| {
             let RowView { latest, live, .. } = &self.views[row as usize];
             let Heard { lost, begun, .. } = self.slots[row as usize].heard;

@@ -13,11 +13,11 @@ const LENGTH_MAX: usize = 4_096;
 /// What is wrong with a formula, and where: a byte offset into it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (at character {})", at + 1)]
-pub struct FormulaError {
+pub(crate) struct FormulaError {
     /// Offset into the formula.
-    pub at: usize,
+    pub(crate) at: usize,
     /// One sentence.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl FormulaError {

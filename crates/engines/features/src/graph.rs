@@ -48,12 +48,23 @@ pub(crate) struct Output {
     pub(crate) warm: usize,
 }
 
+/// Instruments that go through a stage together: their state stays in the processor's cache from node to node.
+const BLOCK: usize = 16;
+
+/// Nodes that run one after the other.
+#[derive(Debug, Clone)]
+struct Stage {
+    /// No node looks at another instrument.
+    is_local: bool,
+    nodes: Vec<usize>,
+}
+
 /// What runs when one clock ticks.
 #[derive(Debug, Clone, Default)]
 struct Program {
     /// Inputs whose past is needed.
     inputs: Vec<Port>,
-    nodes: Vec<usize>,
+    stages: Vec<Stage>,
 }
 
 /// Definitions, compiled.
@@ -125,9 +136,14 @@ impl Graph {
         for &port in &program.inputs {
             kernel::remember(columns, port as usize, rows);
         }
-        for &at in &program.nodes {
-            let node = &self.nodes[at];
-            kernel::step(&*node.kernel, at, &node.inputs, node.first, columns, rows, universe);
+        for stage in &program.stages {
+            let block = if stage.is_local { BLOCK } else { usize::MAX };
+            for rows in rows.chunks(block) {
+                for &at in &stage.nodes {
+                    let node = &self.nodes[at];
+                    kernel::step(&*node.kernel, at, &node.inputs, node.first, columns, rows, universe);
+                }
+            }
         }
     }
 }
@@ -428,6 +444,23 @@ impl<'a> Compiler<'a> {
         ports
     }
 
+    /// The nodes of a clock in as few stages as there are rounds of looking at other instruments.
+    fn stages(&self, clock: Clock) -> Vec<Stage> {
+        // By port, how many rounds come before it is known.
+        let mut rounds = vec![0; self.clocks.len()];
+        let mut stages: BTreeMap<(usize, bool), Vec<usize>> = BTreeMap::new();
+        for (at, node) in self.nodes.iter().enumerate() {
+            let round = node.inputs.iter().map(|port| rounds[*port as usize]).max().unwrap_or(0);
+            let is_local = node.kernel.is_local();
+            let first = node.first as usize;
+            rounds[first..first + node.kernel.outputs()].fill(round + usize::from(!is_local));
+            if node.clock.ticks_with(clock) {
+                stages.entry((round, !is_local)).or_default().push(at);
+            }
+        }
+        stages.into_iter().map(|((_, looks), nodes)| Stage { is_local: !looks, nodes }).collect()
+    }
+
     fn finish(self, features: Vec<Output>) -> Graph {
         let programs = Clock::ALL.map(|clock| Program {
             inputs: Source::ALL
@@ -435,7 +468,7 @@ impl<'a> Compiler<'a> {
                 .filter(|source| source.clock() == clock && self.layout.depths[source.port() as usize] > 0)
                 .map(|source| source.port())
                 .collect(),
-            nodes: (0..self.nodes.len()).filter(|&at| self.nodes[at].clock.ticks_with(clock)).collect(),
+            stages: self.stages(clock),
         });
         let at_close = self.at_close(&features);
         let constants = self.constants.into_iter().map(|(bits, port)| (port, f64::from_bits(bits))).collect();
@@ -456,6 +489,7 @@ fn fold(name: &str, given: &[Value]) -> Option<f64> {
     match (name, given) {
         ("neg", [Value::Number(x)]) => Some(-x),
         ("sqrt", [Value::Number(x)]) => Some(libm::sqrt(*x)),
+        ("log", [Value::Number(x)]) => Some(libm::log(*x)),
         ("+", [Value::Number(x), Value::Number(y)]) => Some(x + y),
         ("-", [Value::Number(x), Value::Number(y)]) => Some(x - y),
         ("*", [Value::Number(x), Value::Number(y)]) => Some(x * y),

@@ -56,6 +56,10 @@ pub(crate) trait Kernel: Debug + Send + Sync {
     fn slots(&self) -> usize;
     /// Defined inputs that come before the first output is.
     fn warm(&self, output: usize) -> usize;
+    /// Whether an instrument's result follows from its own values alone.
+    fn is_local(&self) -> bool {
+        true
+    }
     /// Steps.
     fn run(&self, task: Task<'_>);
 }

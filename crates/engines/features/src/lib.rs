@@ -31,6 +31,7 @@ pub use config::{Command, Config};
 pub use engine::FeaturesEngine;
 pub use fundamentals::{Fundamentals, FundamentalsError};
 pub use inputs::{Clock, Source};
+pub use nautilus_book::BookLimits;
 pub use reason::Absence;
 pub use registry::{Definition, DefinitionError, Family, FunctionView, Parameter, Registry, Template};
 pub use sets::{FeatureSet, Publish, SET_FEATURES_MAX, SETS_MAX};

@@ -26,7 +26,7 @@ const STANDARD: &[&str] = &[
 ];
 
 /// Definitions of a registry, at most.
-pub const DEFINITIONS_MAX: usize = 16_384;
+pub(crate) const DEFINITIONS_MAX: usize = 16_384;
 const ID_LENGTH_MAX: usize = 64;
 
 /// What kind of feature a definition is.

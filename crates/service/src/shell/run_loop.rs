@@ -6,13 +6,15 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use nautilus_bus::{
-    Delivery, Doorbell, MeshConsumer, MeshPublisher, Next, PublishError, StarReader, StarSnapshot,
+    BusError, Delivery, Doorbell, MeshConsumer, MeshPublisher, Next, PublishError, Star, StarPlace,
+    StarReader, StarSnapshot,
 };
 use nautilus_engine::{Effects, Engine, Input, Outgoing, Refusal, Stamp};
 use nautilus_messages::frame::{self, FrameRef, Frames, Gap, GapCause, Header, Kind};
 use nautilus_store::Store;
 use nautilus_types::{InstrumentId, UnixNanos};
 
+use super::checkpoint::{Checkpoints, Cursor, StarCursor};
 use super::hub::Hub;
 use super::pulse::Pulse;
 use super::resync::Resync;
@@ -71,8 +73,13 @@ pub(super) struct RunLoop<E: Engine> {
     replies: Vec<(CommandReply, Result<(), Refusal>)>,
     handled: Vec<Delivery>,
     resync: Resync,
+    /// The engine was restored, and the hub is another one than it knows.
+    hub_is_new: bool,
+    checkpoints: Option<Checkpoints>,
     pulse: Pulse,
+    /// Since the engine was created; it may have been restored with some.
     steps: u64,
+    steps_restored: u64,
     viewed: Instant,
     /// The mesh takes nothing; said once.
     refused: bool,
@@ -87,10 +94,16 @@ impl<E: Engine> RunLoop<E> {
         inbox: Receiver<Request<E>>,
         doorbell: Arc<Doorbell>,
         handle: &EngineHandle<E>,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
+        let restored = shell.checkpoints.as_ref().and_then(|plan| plan.restored.as_ref());
+        let steps = restored.map_or(0, |cursor| cursor.steps);
+        handle.progress.last_frame_ns.store(restored.map_or(0, |cursor| cursor.last_frame_ns), Relaxed);
+        let follow = |star: &Star| follow(star, restored).map_err(std::io::Error::other);
+        let following = shell.star.as_ref().map(follow).transpose()?.unwrap_or_default();
+        let checkpoints = shell.checkpoints.as_ref().map(|plan| plan.start(E::NAME)).transpose()?;
         let mut this = Self {
             engine: shell.engine,
-            star: shell.star,
+            star: following.reader,
             hub: shell.hub,
             mesh: shell.mesh,
             publisher: shell.publisher,
@@ -104,9 +117,12 @@ impl<E: Engine> RunLoop<E> {
             effects: Effects::default(),
             replies: Vec::new(),
             handled: Vec::new(),
-            resync: Resync::default(),
+            resync: following.resync,
+            hub_is_new: following.hub_is_new,
+            checkpoints,
             pulse: Pulse::default(),
-            steps: 0,
+            steps,
+            steps_restored: steps,
             viewed: Instant::now(),
             refused: false,
             drain: shell.drain,
@@ -118,10 +134,13 @@ impl<E: Engine> RunLoop<E> {
         if let Some(mesh) = &mut this.mesh {
             mesh.attach(Arc::clone(&this.doorbell));
         }
-        this
+        Ok(this)
     }
 
     pub(super) fn run(&mut self) {
+        if self.hub_is_new {
+            self.tell_of_new_hub();
+        }
         loop {
             let before = self.steps;
             let asked = self.take_requests();
@@ -135,11 +154,12 @@ impl<E: Engine> RunLoop<E> {
             }
             self.show(idle);
             self.meters.steps.increment(self.steps - before);
-            self.progress.steps.store(self.steps, Relaxed);
+            self.progress.steps.store(self.steps - self.steps_restored, Relaxed);
             self.pulse.beat(E::NAME, &self.progress, &mut self.publisher);
             if self.is_done(idle) {
-                return;
+                return self.take_last_checkpoint();
             }
+            self.take_checkpoint();
             if idle {
                 self.doorbell.wait(IDLE_WAIT);
             }
@@ -251,10 +271,14 @@ impl<E: Engine> RunLoop<E> {
     /// Tells the engine when the hub has restarted.
     fn follow(&mut self, star: &StarReader) {
         if self.resync.follow(star.epoch()) {
-            self.steps += 1;
-            let at = Stamp { now: wall_clock(), index: self.steps };
-            self.engine.step(at, Input::HubRestarted, &mut self.effects);
+            self.tell_of_new_hub();
         }
+    }
+
+    fn tell_of_new_hub(&mut self) {
+        self.steps += 1;
+        let at = Stamp { now: wall_clock(), index: self.steps };
+        self.engine.step(at, Input::HubRestarted, &mut self.effects);
     }
 
     /// Tells the engine what it missed, and brings it up to date from the newest snapshots.
@@ -340,6 +364,32 @@ impl<E: Engine> RunLoop<E> {
         self.refused = error.is_some();
     }
 
+    /// Between two batches, when everything that was stepped is handed over and acknowledged.
+    fn take_checkpoint(&mut self) {
+        if self.checkpoints.as_mut().is_some_and(|checkpoints| checkpoints.are_due(self.steps)) {
+            let cursor = self.cursor();
+            if let Some(checkpoints) = &mut self.checkpoints {
+                checkpoints.take(&self.engine, cursor);
+            }
+        }
+    }
+
+    fn take_last_checkpoint(&mut self) {
+        if let Some(checkpoints) = self.checkpoints.take() {
+            checkpoints.finish(&self.engine, self.cursor());
+        }
+    }
+
+    fn cursor(&self) -> Cursor {
+        let place = self.star.as_ref().and_then(|star| Some((star.position(), star.place()?)));
+        let star = place.map(|(here, StarPlace { epoch, position })| StarCursor {
+            epoch,
+            position,
+            resync: self.resync.save(here - position),
+        });
+        Cursor { steps: self.steps, last_frame_ns: self.progress.last_frame_ns.load(Relaxed), star }
+    }
+
     fn show(&mut self, idle: bool) {
         if !idle && self.replies.is_empty() && self.viewed.elapsed() < VIEW_INTERVAL {
             return;
@@ -353,6 +403,30 @@ impl<E: Engine> RunLoop<E> {
             // The asker may have gone away.
             let _ = reply.send(answer);
         }
+    }
+}
+
+/// How an engine reads the star.
+#[derive(Default)]
+struct Following {
+    reader: Option<StarReader>,
+    resync: Resync,
+    hub_is_new: bool,
+}
+
+/// From the oldest frame on, or from where the engine stood when it was restored.
+fn follow(star: &Star, restored: Option<&Cursor>) -> Result<Following, BusError> {
+    match restored.map(|cursor| cursor.star.as_ref().filter(|_| star.keeps_places())) {
+        Some(Some(StarCursor { epoch, position, resync })) => {
+            let reader = star.resume(StarPlace { epoch: *epoch, position: *position })?;
+            let resync = Resync::resume(*epoch, resync);
+            Ok(Following { reader: Some(reader), resync, hub_is_new: false })
+        }
+        restored => Ok(Following {
+            reader: Some(star.reader()),
+            resync: Resync::default(),
+            hub_is_new: restored.is_some(),
+        }),
     }
 }
 

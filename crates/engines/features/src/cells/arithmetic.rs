@@ -124,6 +124,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         cell(Unary(libm::log))
     }),
     Operation::new("exp", 1, NONE, "e to the power of x", |_| cell(Unary(libm::exp))),
+    Operation::new("atan", 1, NONE, "the arctangent, in radians", |_| cell(Unary(libm::atan))),
     Operation::new("tanh", 1, NONE, "the hyperbolic tangent", |_| cell(Unary(libm::tanh))),
     Operation::new("+", 2, NONE, "x + y", |_| cell(Add)).commuting(),
     Operation::new("-", 2, NONE, "x − y", |_| cell(Subtract)),

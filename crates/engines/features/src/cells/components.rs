@@ -31,14 +31,20 @@ impl std::fmt::Debug for Components {
 }
 
 /// One backend on one core: neither a file nor a measurement decides, and a bar close is no time to wake other cores.
-fn portable() -> Hardware {
-    let listing = Listing { id: BackendId::Portable, backend: Ok(Arc::new(backends::Portable)) };
-    let options = Options { pin: Some(BackendId::Portable), ..Options::default() };
-    Hardware::new(vec![listing], Switches::default(), options)
+/// AVX2 gives the bits of the portable backend, which stands in where there is no AVX2.
+fn pinned() -> Hardware {
+    #[cfg(target_arch = "x86_64")]
+    let fast = backends::Avx2::open().ok().map(|avx2| Listing { id: BackendId::Avx2, backend: Ok(Arc::new(avx2)) });
+    #[cfg(not(target_arch = "x86_64"))]
+    let fast: Option<Listing> = None;
+    let portable = Listing { id: BackendId::Portable, backend: Ok(Arc::new(backends::Portable)) };
+    let pin = if fast.is_some() { BackendId::Avx2 } else { BackendId::Portable };
+    let listings = fast.into_iter().chain([portable]).collect();
+    Hardware::new(listings, Switches::default(), Options { pin: Some(pin), ..Options::default() })
 }
 
 fn make(parameters: &[f64]) -> Made {
-    let hardware = portable();
+    let hardware = pinned();
     Ok(Box::new(Components { n: window(parameters[0], 3)?, hardware }))
 }
 
@@ -87,6 +93,10 @@ impl Kernel for Components {
 
     fn warm(&self, _: usize) -> usize {
         self.n - 1
+    }
+
+    fn is_local(&self) -> bool {
+        false
     }
 
     fn run(&self, task: Task<'_>) {

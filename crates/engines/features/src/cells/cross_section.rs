@@ -80,6 +80,10 @@ impl Kernel for CrossSection {
         0
     }
 
+    fn is_local(&self) -> bool {
+        false
+    }
+
     fn run(&self, task: Task<'_>) {
         let (values, sectors) = (task.values(0), &task.universe.sectors);
         let sector = |row: usize| if self.by_sector { sectors[row] as usize } else { 0 };

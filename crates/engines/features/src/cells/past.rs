@@ -97,27 +97,91 @@ impl Cell<2, 1> for Faded {
     }
 }
 
-/// The sum in four lanes, which the processor adds at once: one order, always the same.
+/// Lanes of a sum: enough for the processor to add several at once, whatever its vectors' width.
+const LANES: usize = 8;
+
+/// Sums of `K` terms of each value, in lanes that are added up at the end: one order, always the same.
 #[inline]
-pub(super) fn sum(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let mut lanes = [0.0; 4];
-    for (index, value) in values.enumerate() {
-        lanes[index % 4] += value;
+pub(super) fn sums<const K: usize>(w: &[f64], term: impl Fn(f64) -> [f64; K]) -> [f64; K] {
+    let mut lanes = [[0.0; LANES]; K];
+    let (chunks, rest) = w.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, x) in chunk.iter().enumerate() {
+            let terms = term(*x);
+            for k in 0..K {
+                lanes[k][lane] += terms[k];
+            }
+        }
     }
-    (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+    for (lane, x) in rest.iter().enumerate() {
+        let terms = term(*x);
+        for k in 0..K {
+            lanes[k][lane] += terms[k];
+        }
+    }
+    lanes.map(gather)
+}
+
+/// As [`sums`], of pairs.
+#[inline]
+pub(super) fn sums_of_pairs<const K: usize>(
+    x: &[f64],
+    y: &[f64],
+    term: impl Fn(f64, f64) -> [f64; K],
+) -> [f64; K] {
+    let mut lanes = [[0.0; LANES]; K];
+    let ((x_chunks, x_rest), (y_chunks, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    for (x, y) in x_chunks.iter().zip(y_chunks) {
+        for lane in 0..LANES {
+            let terms = term(x[lane], y[lane]);
+            for k in 0..K {
+                lanes[k][lane] += terms[k];
+            }
+        }
+    }
+    for (lane, (x, y)) in x_rest.iter().zip(y_rest).enumerate() {
+        let terms = term(*x, *y);
+        for k in 0..K {
+            lanes[k][lane] += terms[k];
+        }
+    }
+    lanes.map(gather)
+}
+
+fn gather(lanes: [f64; LANES]) -> f64 {
+    let quarters: [f64; 4] = std::array::from_fn(|lane| lanes[lane] + lanes[lane + 4]);
+    (quarters[0] + quarters[2]) + (quarters[1] + quarters[3])
+}
+
+#[inline]
+pub(super) fn sum(w: &[f64]) -> f64 {
+    sums(w, |x| [x])[0]
 }
 
 #[inline]
 pub(super) fn mean(w: &[f64]) -> f64 {
-    sum(w.iter().copied()) / w.len() as f64
+    sum(w) / w.len() as f64
 }
 
-fn lowest(w: &[f64]) -> f64 {
-    w.iter().copied().fold(f64::INFINITY, f64::min)
+/// Comparisons are several at once, too.
+#[inline]
+fn extreme(w: &[f64], first: f64, of: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut lanes = [first; LANES];
+    let (chunks, rest) = w.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane = of(*lane, *x);
+        }
+    }
+    lanes.iter().chain(rest).fold(first, |found, x| of(found, *x))
 }
 
-fn highest(w: &[f64]) -> f64 {
-    w.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+pub(super) fn lowest(w: &[f64]) -> f64 {
+    extreme(w, f64::INFINITY, |a, b| if b < a { b } else { a })
+}
+
+pub(super) fn highest(w: &[f64]) -> f64 {
+    extreme(w, f64::NEG_INFINITY, |a, b| if b > a { b } else { a })
 }
 
 const N: &[&str] = &["n"];
@@ -125,7 +189,7 @@ const N: &[&str] = &["n"];
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new("lag", 1, N, "x as it was n ticks ago", |p| cell(Lag(window(p[0] + 1.0, 2)? - 1))),
     Operation::new("sum", 1, N, "the sum of the last n", |p| {
-        cell(Window(window(p[0], 1)?, |w| sum(w.iter().copied())))
+        cell(Window(window(p[0], 1)?, sum))
     }),
     Operation::new("mean", 1, N, "the mean of the last n", |p| cell(Window(window(p[0], 1)?, mean))),
     Operation::new("min", 1, N, "the smallest of the last n", |p| cell(Window(window(p[0], 1)?, lowest))),

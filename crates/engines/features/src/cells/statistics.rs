@@ -8,7 +8,7 @@ use crate::columns::UNDEFINED;
 use crate::kernel::Cell;
 use crate::operations::{Operation, cell, count, window, within};
 
-use super::past::{Window, mean, sum};
+use super::past::{Window, highest, lowest, mean, sums, sums_of_pairs};
 
 /// Mean, sample deviation, skewness and excess kurtosis of a window, in two passes.
 #[derive(Debug)]
@@ -28,15 +28,11 @@ impl Cell<1, 3> for Moments {
         }
         let n = w.len() as f64;
         let center = mean(w);
-        let mut sums = [[0.0; 4]; 3];
-        for (index, x) in w.iter().enumerate() {
+        let [m2, m3, m4] = sums(w, |x| {
             let d = x - center;
             let square = d * d;
-            sums[0][index % 4] += square;
-            sums[1][index % 4] += square * d;
-            sums[2][index % 4] += square * square;
-        }
-        let [m2, m3, m4] = sums.map(|lanes| (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]));
+            [square, square * d, square * square]
+        });
         let deviation = libm::sqrt(m2 / (n - 1.0));
         if deviation <= LEVEL_EPSILON * center.abs() {
             return [0.0, UNDEFINED, UNDEFINED];
@@ -78,12 +74,11 @@ struct Cross {
 /// Sums of products of deviations from the means.
 fn cross(x: &[f64], y: &[f64]) -> Cross {
     let (mean_x, mean_y) = (mean(x), mean(y));
-    let pairs = || x.iter().zip(y).map(|(x, y)| (x - mean_x, y - mean_y));
-    Cross {
-        xx: sum(pairs().map(|(x, _)| x * x)),
-        yy: sum(pairs().map(|(_, y)| y * y)),
-        xy: sum(pairs().map(|(x, y)| x * y)),
-    }
+    let [xx, yy, xy] = sums_of_pairs(x, y, |x, y| {
+        let (dx, dy) = (x - mean_x, y - mean_y);
+        [dx * dx, dy * dy, dx * dy]
+    });
+    Cross { xx, yy, xy }
 }
 
 /// The correlation of the last n values with those `lag` ticks before each.
@@ -110,13 +105,23 @@ impl Cell<1, 1> for Autocorrelation {
     }
 }
 
-/// Sorts a copy of the window where there is room for it without allocating.
-fn sorted<T>(w: &[f64], look: impl FnOnce(&[f64]) -> T) -> T {
-    let mut room = [0.0; crate::operations::WINDOW_MAX];
-    let room = &mut room[..w.len()];
-    room.copy_from_slice(w);
-    room.sort_unstable_by(f64::total_cmp);
-    look(room)
+/// Keeps the last `n` values in rising order: one leaves and one enters per tick. `w` are the last n + 1 where there are
+/// so many, and the state holds what was there before. The present values come back once there are n.
+#[inline]
+fn keep_sorted<'a>(state: &'a mut [f64], w: &[f64], n: usize) -> Option<&'a [f64]> {
+    let new = *w.last()?;
+    let before = (w.len() - 1).min(n);
+    // A full window hands its oldest value's place over to the new one.
+    let from = if w.len() > n { state[..before].partition_point(|x| x.total_cmp(&w[0]).is_lt()) } else { before };
+    let to = state[..before].partition_point(|x| x.total_cmp(&new).is_lt());
+    if to > from {
+        state.copy_within(from + 1..to, from);
+        state[to - 1] = new;
+    } else {
+        state.copy_within(to..from, to + 1);
+        state[to] = new;
+    }
+    (w.len() >= n).then(|| &state[..n])
 }
 
 /// A quantile by linear interpolation between order statistics.
@@ -128,47 +133,75 @@ struct Quantile {
 
 impl Cell<1, 1> for Quantile {
     fn windows(&self) -> [usize; 1] {
-        [self.n]
+        [self.n + 1]
     }
 
-    fn step(&self, _: &mut [f64], _: [f64; 1], [w]: [&[f64]; 1]) -> [f64; 1] {
-        if w.len() < self.n {
-            return [UNDEFINED];
-        }
+    fn slots(&self) -> usize {
+        self.n
+    }
+
+    fn warm(&self) -> [usize; 1] {
+        [self.n - 1]
+    }
+
+    fn step(&self, state: &mut [f64], _: [f64; 1], [w]: [&[f64]; 1]) -> [f64; 1] {
+        let Some(sorted) = keep_sorted(state, w, self.n) else { return [UNDEFINED] };
         let place = self.q * (self.n - 1) as f64;
         let below = place as usize;
-        [sorted(w, |w| {
-            let low = w[below];
-            low + (w[(below + 1).min(w.len() - 1)] - low) * (place - below as f64)
-        })]
+        let low = sorted[below];
+        [low + (sorted[(below + 1).min(self.n - 1)] - low) * (place - below as f64)]
+    }
+}
+
+/// The median of the distances from the median.
+#[derive(Debug)]
+struct MedianDeviation(usize);
+
+impl Cell<1, 1> for MedianDeviation {
+    fn windows(&self) -> [usize; 1] {
+        [self.0 + 1]
+    }
+
+    fn slots(&self) -> usize {
+        self.0
+    }
+
+    fn warm(&self) -> [usize; 1] {
+        [self.0 - 1]
+    }
+
+    fn step(&self, state: &mut [f64], _: [f64; 1], [w]: [&[f64]; 1]) -> [f64; 1] {
+        let Some(sorted) = keep_sorted(state, w, self.0) else { return [UNDEFINED] };
+        let n = sorted.len();
+        let center = (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0;
+        // From the centre outwards distances rise on either side, so the nearest come off one by one.
+        let (mut below, mut above) = (n.div_ceil(2), n.div_ceil(2));
+        let mut nearest = || {
+            let down = below.checked_sub(1).map_or(f64::INFINITY, |at| center - sorted[at]);
+            let up = sorted.get(above).map_or(f64::INFINITY, |x| x - center);
+            if down <= up {
+                below -= 1;
+            } else {
+                above += 1;
+            }
+            down.min(up)
+        };
+        let mut last = 0.0;
+        (0..=(n - 1) / 2).for_each(|_| last = nearest());
+        [if n.is_multiple_of(2) { (last + nearest()) / 2.0 } else { last }]
     }
 }
 
 /// The share of the window that is not above the present value; ties count half, the value itself wholly.
 fn rank(w: &[f64]) -> f64 {
     let last = w[w.len() - 1];
-    let below = w.iter().filter(|x| **x < last).count() as f64;
-    let equal = w.iter().filter(|x| **x == last).count() as f64;
+    let [below, equal] = sums(w, |x| [f64::from(u8::from(x < last)), f64::from(u8::from(x == last))]);
     (below + (equal + 1.0) / 2.0) / w.len() as f64
 }
 
 fn mean_absolute_deviation(w: &[f64]) -> f64 {
     let center = mean(w);
-    sum(w.iter().map(|x| (x - center).abs())) / w.len() as f64
-}
-
-/// The median of the distances from the median.
-fn median_absolute_deviation(w: &[f64]) -> f64 {
-    let mut room = [0.0; crate::operations::WINDOW_MAX];
-    let center = sorted(w, middle);
-    let distances = &mut room[..w.len()];
-    distances.iter_mut().zip(w).for_each(|(distance, x)| *distance = (x - center).abs());
-    sorted(distances, middle)
-}
-
-fn middle(sorted: &[f64]) -> f64 {
-    let n = sorted.len();
-    (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
+    sums(w, |x| [(x - center).abs()])[0] / w.len() as f64
 }
 
 /// Slope of a straight line through the window by least squares, the fit's share of the variance, and the standard
@@ -188,8 +221,13 @@ impl Cell<1, 3> for Line {
         let n = w.len() as f64;
         let (center, middle) = (mean(w), (n - 1.0) / 2.0);
         let xx = n * (n * n - 1.0) / 12.0;
-        let xy = sum(w.iter().enumerate().map(|(t, y)| (t as f64 - middle) * (y - center)));
-        let yy = sum(w.iter().map(|y| (y - center) * (y - center)));
+        let [yy] = sums(w, |y| [(y - center) * (y - center)]);
+        let mut t = -middle;
+        let xy = w.iter().fold(0.0, |xy, y| {
+            let next = xy + t * (y - center);
+            t += 1.0;
+            next
+        });
         let slope = xy / xx;
         let left = (yy - slope * xy).max(0.0);
         [slope, if yy > 0.0 { 1.0 - left / yy } else { UNDEFINED }, libm::sqrt(left / (n - 2.0) / xx)]
@@ -214,8 +252,8 @@ impl Cell<1, 1> for Entropy {
         if w.len() < self.n {
             return [UNDEFINED];
         }
-        let low = w.iter().copied().fold(f64::INFINITY, f64::min);
-        let width = w.iter().copied().fold(f64::NEG_INFINITY, f64::max) - low;
+        let low = lowest(w);
+        let width = highest(w) - low;
         if width <= 0.0 {
             return [UNDEFINED];
         }
@@ -337,7 +375,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         cell(Window(window(p[0], 2)?, mean_absolute_deviation))
     }),
     Operation::new("median_deviation", 1, N, "the median distance of the last n from their median", |p| {
-        cell(Window(window(p[0], 2)?, median_absolute_deviation))
+        cell(MedianDeviation(window(p[0], 2)?))
     }),
     Operation::new(
         "trend",

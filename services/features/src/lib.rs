@@ -1,0 +1,122 @@
+//! The features service: live feature values per instrument, over HTTP and the mesh.
+//!
+//! It connects the features engine and serves its picture; what a feature is and how it is computed stands in
+//! `nautilus-engine-features`.
+
+mod api;
+mod settings;
+mod shapes;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use nautilus_bus::Star;
+use nautilus_engine_features::{BookLimits, FeatureSet, FeaturesEngine, Snapshot};
+use nautilus_messages::record::Setting;
+use nautilus_messages::{BarSpec, EngineName};
+use nautilus_service::{ConfigError, Connections, EngineHandle, Running, Shell, StartError};
+use nautilus_store::Store;
+use nautilus_types::FeatureSetName;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+
+pub use settings::Settings;
+
+const ABOUT: &str = "Live features of every instrument: definitions as data, evaluated incrementally, with history, \
+                     named sets and calculation on demand. What is not defined is absent with a reason, never a NaN.";
+
+/// The service, up.
+#[derive(Debug)]
+pub struct Features {
+    /// The server.
+    pub running: Running,
+    /// The engine.
+    pub engine: EngineHandle<FeaturesEngine>,
+    /// Its database.
+    pub store: Store,
+    /// Its market data bus.
+    pub star: Star,
+    picture: Picture,
+}
+
+/// What readers see: the engine's newest picture. A reader keeps the one it got; nobody waits for anybody.
+pub(crate) type Picture = Arc<ArcSwap<Snapshot>>;
+
+/// What is wanted of the hub's settings: the bars that it builds, and how deep books are, which are the same here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Hub {
+    engine: HubEngine,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct HubEngine {
+    bars: Vec<BarSpec>,
+    book: BookLimits,
+}
+
+impl Default for HubEngine {
+    fn default() -> Self {
+        Self { bars: BarSpec::defaults(), book: BookLimits::default() }
+    }
+}
+
+/// Starts the engine with the configured definitions and the saved sets, and serves it.
+///
+/// # Errors
+/// When a setting, a definition or the table of fundamentals is wrong, or a bus refuses.
+pub async fn start(connections: Connections, listener: TcpListener) -> Result<Features, StartError> {
+    let settings: Settings = connections.config.engine(EngineName::Features)?;
+    let hub: Hub = connections.config.engine(EngineName::Marketdata)?;
+    let config = settings.engine()?;
+    let registry = settings.registry(&connections.config)?;
+    let fundamentals = settings.fundamentals(&connections.config)?;
+    if !hub.engine.bars.contains(&config.bar) {
+        let (bar, key) = (config.bar, "engines.marketdata.engine.bars");
+        tracing::warn!("no {bar} bars are built: features of bars stay absent until {key} lists {bar}");
+    }
+    let sets = saved_sets(&connections.store).await;
+    let mut engine = FeaturesEngine::new(config, hub.engine.book, registry, fundamentals, sets)
+        .map_err(|message| ConfigError::Setting { key: "engines.features".to_owned(), message })?;
+    let picture: Picture = Arc::new(ArcSwap::from_pointee(engine.picture()));
+    let shown = Arc::clone(&picture);
+    let shell = Shell::new(engine, &connections)?.follow_star(&connections).checkpoint(&connections);
+    let engine = shell.publish_to(move |_, picture| shown.store(Arc::new(picture))).spawn()?;
+    let (store, star) = (connections.store.clone(), connections.star.clone());
+    let api = api::router(engine.clone(), Arc::clone(&picture));
+    let running = Running::start(connections, listener, engine.clone(), ABOUT, api)?;
+    Ok(Features { running, engine, store, star, picture })
+}
+
+impl Features {
+    /// The engine's newest picture.
+    #[must_use]
+    pub fn picture(&self) -> Arc<Snapshot> {
+        self.picture.load_full()
+    }
+}
+
+/// The sets of earlier runs. Whatever cannot be read is left out, with a warning.
+async fn saved_sets(store: &Store) -> Vec<(FeatureSetName, FeatureSet)> {
+    let settings = store.settings(EngineName::Features).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "saved sets could not be read; there are none until they are made again");
+        Vec::new()
+    });
+    let read = |setting: &Setting| {
+        let name = setting.key.parse().map_err(|error| format!("{error}"))?;
+        let set = serde_json::from_str(&setting.value).map_err(|error| error.to_string())?;
+        Ok((name, set))
+    };
+    let mut saved = Vec::new();
+    // An empty value says that the set was deleted.
+    for setting in settings.iter().filter(|setting| !setting.value.is_empty()) {
+        match read(setting) {
+            Ok(set) => saved.push(set),
+            Err::<_, String>(error) => {
+                tracing::warn!(set = setting.key, error, "a saved set was ignored");
+            }
+        }
+    }
+    saved
+}
