@@ -432,6 +432,14 @@ impl FeaturesEngine {
         let fresh =
             all.filter(|row| rows.binary_search(row).is_ok() || self.was_recent(*row, ts_close)).collect();
         self.panel.universe.fresh = fresh;
+        // Symbols keep their rows, so only new ones change the order.
+        if self.panel.universe.order.len() != self.slots.len() {
+            let mut order = vec![0; self.slots.len()];
+            for (place, (_, row)) in self.roster.symbols().enumerate() {
+                order[row as usize] = place as u32;
+            }
+            self.panel.universe.order = order;
+        }
     }
 
     /// What came out, row by row.

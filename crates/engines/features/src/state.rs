@@ -25,6 +25,9 @@ const VERSION: u8 = 2;
 /// Bytes of the checksum at the end.
 const SEAL: usize = 8;
 
+/// A bar that waits: its row, as of when, and the ticks of trades and quotes then. Its values stand behind.
+type SavedWaiting = (u32, AsOf, [u64; 2]);
+
 #[derive(Serialize, Deserialize)]
 struct Head {
     version: u8,
@@ -35,7 +38,7 @@ struct Head {
     strangers: BTreeMap<InstrumentId, u64>,
     ticks: Vec<[u64; 3]>,
     streaks: Vec<u32>,
-    forming: (UnixNanos, u32, Vec<(u32, AsOf, [u64; 2])>),
+    forming: (UnixNanos, u32, Vec<SavedWaiting>),
     counters: [u64; 5],
     cuts: Vec<(u64, UnixNanos, Vec<CutRow>)>,
     /// How many of the cuts are older than the history, kept because an instrument has had no bar since.
@@ -119,8 +122,8 @@ impl FeaturesEngine {
         self.slots = restored.collect::<Result<_, _>>()?;
         self.roster = head.roster;
         self.strangers = head.strangers;
-        let fresh = Vec::new();
-        let universe = Universe { fresh, sectors: self.sectors(), streaks: head.streaks };
+        let (fresh, order) = (Vec::new(), Vec::new());
+        let universe = Universe { fresh, order, sectors: self.sectors(), streaks: head.streaks };
         self.panel = Panel { columns, universe, ticks: head.ticks };
         self.forming = Forming { ts_close: head.forming.0, missing: head.forming.1, bars };
         [self.cuts, self.closes, self.events, self.bars_refused, self.lost_on_star] = head.counters;

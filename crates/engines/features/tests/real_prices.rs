@@ -173,3 +173,43 @@ fn who_comes_later_is_beside_the_others_at_the_last_bar() {
         }
     }
 }
+
+#[test]
+fn real_prices_in_another_order_of_instruments_give_the_same_bits() {
+    let Some(prices) = prices() else { return };
+    let (bars, some) = (90, &prices[..7]);
+    let ids: Vec<String> = {
+        let all = registry();
+        let compares = |id: &str| {
+            ["pca", "rank_", "percentile_", "score_", "excess_", "beta"].iter().any(|s| id.starts_with(s))
+        };
+        all.definitions().iter().filter(|d| compares(&d.id)).map(|d| d.id.clone()).collect()
+    };
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let run = |order: &[usize]| {
+        let config = Config { bar: "1d".parse().unwrap(), ..Config::default() };
+        let (mut engine, mut tape) = (engine_of(tape::only(&ids), config), Tape::of("1d"));
+        for (id, place) in (1..).zip(order) {
+            tape.define(id, &some[*place].0);
+        }
+        for day in 0..bars {
+            for (id, place) in (1..).zip(order) {
+                tape.bar(id, START + day as u64 * DAY, some[*place].1[day]);
+            }
+        }
+        feed(&mut engine, &tape.bytes);
+        picture(&mut engine)
+    };
+    let reference = run(&[0, 1, 2, 3, 4, 5, 6]);
+    for order in [[6, 5, 4, 3, 2, 1, 0], [3, 6, 0, 5, 1, 4, 2]] {
+        let other = run(&order);
+        for (symbol, _) in some {
+            for ((day, left), (_, right)) in past(&reference, symbol).iter().zip(&past(&other, symbol)) {
+                for ((id, left), right) in ids.iter().zip(left).zip(right) {
+                    let shown = [left, right].map(|bits| bits.map(f64::from_bits));
+                    assert_eq!(left, right, "{id} of {symbol} at {day}: {shown:?}");
+                }
+            }
+        }
+    }
+}
