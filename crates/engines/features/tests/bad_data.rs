@@ -40,7 +40,7 @@ fn assert_fits(registry: &Registry, feature: usize, absence: &Absence, bars: Opt
             assert!(counted.is_none_or(|bars| bars == *have), "{}: {absence}, {bars:?}", definition.id);
         }
         Absence::NoInput { input } => {
-            assert!(definition.inputs.contains(input), "{}: {absence}", definition.id)
+            assert!(definition.inputs.contains(input), "{}: {absence}", definition.id);
         }
         Absence::Undefined { detail } => assert!(detail.len() > 10, "{}: '{detail}'", definition.id),
     }

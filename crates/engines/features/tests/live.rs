@@ -133,7 +133,7 @@ fn a_bar_that_waits_sees_nothing_that_came_after_it() {
     let rates: Vec<_> = closes.iter().map(|vector| of(vector, "trade_rate_1").is_some()).collect();
     assert_eq!(rates, [false, true, true], "there was no trade before the first close");
     assert_eq!(of(&picture.vector(place), "mid"), Some(35.5), "and now it is later");
-    assert_eq!(of(&picture.vector(place), "trade_rate_1").is_some(), true);
+    assert!(of(&picture.vector(place), "trade_rate_1").is_some());
 }
 
 #[test]

@@ -16,6 +16,7 @@ const DAY: u64 = 86_400_000_000_000;
 const BARS: usize = 400;
 
 /// Each symbol's bars, oldest first, in billionths.
+#[allow(clippy::disallowed_methods)] // A test may read a file.
 fn prices() -> Option<Vec<(String, Vec<Prices>)>> {
     let path = nautilus_testkit::shared_data("prices_skfolio/sp500_dataset.csv.gz")?;
     let mut text = String::new();
@@ -127,7 +128,7 @@ fn values_at_the_last_bar_are_those_of_the_series() {
             let Values::Series(values) = values else { panic!("a series was asked for") };
             match (values.last().unwrap(), last.features[symbol].get(id)) {
                 (Some(value), Some(Values::Last(last))) => {
-                    assert_eq!(value.to_bits(), last.to_bits(), "{id}")
+                    assert_eq!(value.to_bits(), last.to_bits(), "{id}");
                 }
                 (None, None) => assert!(last.absent[symbol].contains_key(id)),
                 other => panic!("{id} of {symbol}: {other:?}"),

@@ -34,7 +34,8 @@ impl std::fmt::Debug for Components {
 /// AVX2 gives the bits of the portable backend, which stands in where there is no AVX2.
 fn pinned() -> Hardware {
     #[cfg(target_arch = "x86_64")]
-    let fast = backends::Avx2::open().ok().map(|avx2| Listing { id: BackendId::Avx2, backend: Ok(Arc::new(avx2)) });
+    let fast =
+        backends::Avx2::open().ok().map(|avx2| Listing { id: BackendId::Avx2, backend: Ok(Arc::new(avx2)) });
     #[cfg(not(target_arch = "x86_64"))]
     let fast: Option<Listing> = None;
     let portable = Listing { id: BackendId::Portable, backend: Ok(Arc::new(backends::Portable)) };
@@ -77,7 +78,8 @@ fn fit(found: &PrincipalComponents, member: usize, returns: &Array2<f64>) -> f64
     let mean = column.sum() / column.len() as f64;
     let variance = column.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / (column.len() - 1) as f64;
     let loadings = found.loadings.column(member);
-    let explained: f64 = loadings.iter().zip(&found.variances).map(|(loading, variance)| variance * loading * loading).sum();
+    let explained: f64 =
+        loadings.iter().zip(&found.variances).map(|(loading, variance)| variance * loading * loading).sum();
     (explained / variance).min(1.0)
 }
 
