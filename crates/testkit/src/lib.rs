@@ -2,12 +2,14 @@
 //!
 //! Used by tests and by `cargo xtask test` only; no product crate depends on it.
 
+mod allocations;
 mod postgres;
 mod process;
 mod prometheus;
 mod redis;
 mod shared_data;
 
+pub use allocations::{CountingAllocator, allocations};
 pub use postgres::PostgresServer;
 pub use process::ServiceProcess;
 pub use prometheus::PrometheusServer;

@@ -246,6 +246,8 @@ fn run(registry: &Registry, request: &CalculateRequest) -> (Panel, Kept) {
     all.iter().for_each(|_| {
         panel.add_row(graph, 0);
     });
+    // The request's symbols are in order.
+    panel.universe.order = (0..all.len() as u32).collect();
     let mut rows = Vec::new();
     for at in 0..longest {
         rows.clear();

@@ -22,17 +22,18 @@ use crate::calculate::present;
 use crate::config::{Command, Config};
 use crate::fundamentals::{FIELDS, Fundamentals};
 use crate::inputs::{Clock, Source};
-use crate::panel::{BarValues, Panel};
+use crate::panel::{AtClose, BarValues, Panel};
 use crate::registry::Registry;
 use crate::sets::{FeatureSet, Publish, SETS_MAX, Subscribed};
 use crate::slot::{Heard, Slot};
 use crate::view::{AsOf, Cut, CutRow, Figures, Inputs, InstrumentView, Live, Snapshot};
 
 /// A bar that waits for the others of its cut.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Waiting {
     pub(crate) row: u32,
     pub(crate) bar: BarValues,
+    pub(crate) events: AtClose,
     pub(crate) as_of: AsOf,
 }
 
@@ -319,12 +320,13 @@ impl FeaturesEngine {
             return;
         }
         heard.closed = told_apart_by;
-        let waiting = Waiting { row, bar: Slot::bar(bar), as_of: as_of(&bar.header) };
+        let events = self.panel.at_close(&self.registry.graph, row as usize);
+        let waiting = Waiting { row, bar: Slot::bar(bar), events, as_of: as_of(&bar.header) };
         let forming = &self.forming;
         let is_closed = ts_close == forming.ts_close && forming.bars.is_empty();
         if !is_time || is_closed || ts_close < forming.ts_close {
             // Bars of trades and volumes close by themselves; a late one is not worth waiting for again.
-            self.evaluate(ts_close, &[waiting], false, out);
+            self.evaluate(ts_close, &mut [waiting], false, out);
             return;
         }
         if ts_close > forming.ts_close {
@@ -376,15 +378,16 @@ impl FeaturesEngine {
         self.forming.missing = 0;
         self.slots.iter_mut().for_each(|slot| slot.heard.awaited = false);
         self.closes += 1;
-        self.evaluate(self.forming.ts_close, &bars, true, out);
+        self.evaluate(self.forming.ts_close, &mut bars, true, out);
     }
 
     /// Steps the instruments whose bars close together, keeps what came out and sends it.
-    fn evaluate(&mut self, ts_close: UnixNanos, bars: &[Waiting], in_time: bool, out: &mut Effects) {
+    fn evaluate(&mut self, ts_close: UnixNanos, bars: &mut [Waiting], in_time: bool, out: &mut Effects) {
         self.cuts += 1;
         let rows: Vec<u32> = bars.iter().map(|waiting| waiting.row).collect();
-        for waiting in bars {
+        for waiting in &mut *bars {
             self.enter(waiting, ts_close, in_time);
+            self.panel.exchange(&self.registry.graph, waiting.row as usize, &mut waiting.events);
         }
         self.compare(ts_close, &rows);
         self.panel.close(&self.registry.graph, &rows);
@@ -396,6 +399,9 @@ impl FeaturesEngine {
         self.keep(cut);
         for &row in &rows {
             self.send(row, false, out);
+        }
+        for waiting in bars {
+            self.panel.exchange(&self.registry.graph, waiting.row as usize, &mut waiting.events);
         }
     }
 
@@ -426,6 +432,14 @@ impl FeaturesEngine {
         let fresh =
             all.filter(|row| rows.binary_search(row).is_ok() || self.was_recent(*row, ts_close)).collect();
         self.panel.universe.fresh = fresh;
+        // Symbols keep their rows, so only new ones change the order.
+        if self.panel.universe.order.len() != self.slots.len() {
+            let mut order = vec![0; self.slots.len()];
+            for (place, (_, row)) in self.roster.symbols().enumerate() {
+                order[row as usize] = place as u32;
+            }
+            self.panel.universe.order = order;
+        }
     }
 
     /// What came out, row by row.

@@ -76,6 +76,8 @@ pub(crate) struct Graph {
     programs: [Program; 3],
     /// By definition.
     pub(crate) features: Vec<Output>,
+    /// What ticks by events and is looked at when a bar closes.
+    pub(crate) at_close: Vec<Port>,
     /// Nodes there would be if equal sub-expressions were not one.
     pub(crate) unshared: usize,
 }
@@ -428,6 +430,20 @@ impl<'a> Compiler<'a> {
         Ok(joint)
     }
 
+    /// Inputs, features and what nodes of bars look at, as far as it ticks by events.
+    fn at_close(&self, features: &[Output]) -> Vec<Port> {
+        let inputs = Source::ALL.iter().map(|source| source.port());
+        let outputs = features.iter().map(|output| output.port);
+        let of_bars = self.nodes.iter().filter(|node| node.clock.ticks_with(Clock::BAR));
+        let all = inputs.chain(outputs).chain(of_bars.flat_map(|node| node.inputs.iter().copied()));
+        let events = Clock::TRADE.and(Clock::QUOTE);
+        let mut ports: Vec<Port> =
+            all.filter(|port| self.clocks[*port as usize].ticks_with(events)).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
     /// The nodes of a clock in as few stages as there are rounds of looking at other instruments.
     fn stages(&self, clock: Clock) -> Vec<Stage> {
         // By port, how many rounds come before it is known.
@@ -454,6 +470,7 @@ impl<'a> Compiler<'a> {
                 .collect(),
             stages: self.stages(clock),
         });
+        let at_close = self.at_close(&features);
         let constants = self.constants.into_iter().map(|(bits, port)| (port, f64::from_bits(bits))).collect();
         Graph {
             nodes: self.nodes,
@@ -461,6 +478,7 @@ impl<'a> Compiler<'a> {
             constants,
             programs,
             features,
+            at_close,
             unshared: self.unshared,
         }
     }

@@ -12,6 +12,9 @@ use crate::columns::{Columns, History, Port, UNDEFINED, defined};
 pub(crate) struct Universe {
     /// Rows whose newest bar is recent enough to be compared with others, in order.
     pub(crate) fresh: Vec<u32>,
+    /// By row, its place among all by symbol: what adds instruments up does so in this order, for rows are in the order
+    /// in which instruments happened to be defined.
+    pub(crate) order: Vec<u32>,
     /// By row, the number of its sector; 0 where none is known.
     pub(crate) sectors: Vec<u32>,
     /// By row, how many of the newest bar closes it had a bar at without a hole.

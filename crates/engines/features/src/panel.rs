@@ -63,6 +63,16 @@ impl BarValues {
     }
 }
 
+/// What ticks by events, as it stands when an instrument's bar comes. The bar may wait for those of other instruments,
+/// and what happens meanwhile is none of its business.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AtClose {
+    /// By port of [`Graph::at_close`].
+    pub(crate) values: Vec<f64>,
+    /// Ticks of trades and quotes.
+    pub(crate) ticks: [u64; 2],
+}
+
 /// The state of every instrument.
 #[derive(Debug, Clone)]
 pub(crate) struct Panel {
@@ -96,6 +106,21 @@ impl Panel {
         for (source, value) in BarValues::SOURCES.into_iter().zip(bar.to_array()) {
             self.columns.set(source.port(), row, value);
         }
+    }
+
+    /// What ticks by events, as it stands.
+    pub(crate) fn at_close(&self, graph: &Graph, row: usize) -> AtClose {
+        let values = graph.at_close.iter().map(|port| self.columns.get(*port, row)).collect();
+        let [trades, quotes, _] = self.ticks[row];
+        AtClose { values, ticks: [trades, quotes] }
+    }
+
+    /// Exchanges what ticks by events with what it was, or was later.
+    pub(crate) fn exchange(&mut self, graph: &Graph, row: usize, with: &mut AtClose) {
+        for (port, value) in graph.at_close.iter().zip(&mut with.values) {
+            std::mem::swap(&mut self.columns.values[*port as usize][row], value);
+        }
+        self.ticks[row][..2].swap_with_slice(&mut with.ticks);
     }
 
     /// Steps the instruments of `rows`, in rising order, whose bars close together. Who is compared with whom stands

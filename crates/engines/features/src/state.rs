@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::columns::{Columns, fill, put};
 use crate::engine::{FeaturesEngine, Forming, Waiting};
 use crate::kernel::Universe;
-use crate::panel::{BarValues, Panel};
+use crate::panel::{AtClose, BarValues, Panel};
 use crate::slot::{SavedSlot, Slot};
 use crate::view::{AsOf, Cut, CutRow};
 
@@ -24,6 +24,9 @@ use crate::view::{AsOf, Cut, CutRow};
 const VERSION: u8 = 2;
 /// Bytes of the checksum at the end.
 const SEAL: usize = 8;
+
+/// A bar that waits: its row, as of when, and the ticks of trades and quotes then. Its values stand behind.
+type SavedWaiting = (u32, AsOf, [u64; 2]);
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -35,7 +38,7 @@ struct Head {
     strangers: BTreeMap<InstrumentId, u64>,
     ticks: Vec<[u64; 3]>,
     streaks: Vec<u32>,
-    forming: (UnixNanos, u32, Vec<(u32, AsOf)>),
+    forming: (UnixNanos, u32, Vec<SavedWaiting>),
     counters: [u64; 5],
     cuts: Vec<(u64, UnixNanos, Vec<CutRow>)>,
     /// How many of the cuts are older than the history, kept because an instrument has had no bar since.
@@ -60,7 +63,7 @@ impl FeaturesEngine {
             forming: (
                 self.forming.ts_close,
                 self.forming.missing,
-                waiting.iter().map(|waiting| (waiting.row, waiting.as_of)).collect(),
+                waiting.iter().map(|waiting| (waiting.row, waiting.as_of, waiting.events.ticks)).collect(),
             ),
             counters: [self.cuts, self.closes, self.events, self.bars_refused, self.lost_on_star],
             cuts: cuts().map(|cut| (cut.number, cut.ts_close, cut.rows.clone())).collect(),
@@ -68,7 +71,10 @@ impl FeaturesEngine {
         };
         let mut bytes = postcard::to_allocvec(&head).expect("plain data, which postcard always encodes");
         bytes.reserve(self.panel.columns.memory() + self.history_bytes);
-        waiting.iter().for_each(|waiting| put(&mut bytes, &waiting.bar.to_array()));
+        for waiting in &waiting {
+            put(&mut bytes, &waiting.bar.to_array());
+            put(&mut bytes, &waiting.events.values);
+        }
         self.panel.columns.save(&mut bytes);
         cuts().for_each(|cut| put(&mut bytes, &cut.values));
         let seal = xxh3_64(&bytes);
@@ -93,10 +99,12 @@ impl FeaturesEngine {
         let cut_short = || "it is cut short".to_owned();
         let mut rest = rest;
         let mut bars = Vec::with_capacity(head.forming.2.len());
-        for (row, as_of) in head.forming.2 {
+        for (row, as_of, ticks) in head.forming.2 {
             let mut values = [0.0; BarValues::FIELDS];
             rest = fill(&mut values, rest).ok_or_else(cut_short)?;
-            bars.push(Waiting { row, bar: BarValues::from_array(values), as_of });
+            let mut events = AtClose { values: vec![0.0; self.registry.graph.at_close.len()], ticks };
+            rest = fill(&mut events.values, rest).ok_or_else(cut_short)?;
+            bars.push(Waiting { row, bar: BarValues::from_array(values), events, as_of });
         }
         let (columns, mut rest) = Columns::restore(&self.registry.graph.layout, head.roster.len(), rest)?;
         let features = self.registry.definitions().len();
@@ -114,8 +122,8 @@ impl FeaturesEngine {
         self.slots = restored.collect::<Result<_, _>>()?;
         self.roster = head.roster;
         self.strangers = head.strangers;
-        let fresh = Vec::new();
-        let universe = Universe { fresh, sectors: self.sectors(), streaks: head.streaks };
+        let (fresh, order) = (Vec::new(), Vec::new());
+        let universe = Universe { fresh, order, sectors: self.sectors(), streaks: head.streaks };
         self.panel = Panel { columns, universe, ticks: head.ticks };
         self.forming = Forming { ts_close: head.forming.0, missing: head.forming.1, bars };
         [self.cuts, self.closes, self.events, self.bars_refused, self.lost_on_star] = head.counters;
@@ -163,10 +171,12 @@ impl FeaturesEngine {
         let sound = head.roster.is_consistent()
             && rows <= self.config.instruments_max
             && lengths.iter().all(|length| *length == rows)
-            && waiting.iter().all(|(row, _)| in_range(*row))
+            && waiting.iter().all(|(row, ..)| in_range(*row))
             && waiting.windows(2).all(|pair| pair[0].0 < pair[1].0)
+            && waiting.iter().all(|(row, ..)| head.slots[*row as usize].heard.closed == head.forming.0)
             && awaited == head.forming.1 as usize
             && head.counters.iter().chain(head.ticks.iter().flatten()).all(countable)
+            && waiting.iter().flat_map(|(.., ticks)| ticks).all(countable)
             && head.slots.iter().all(|slot| slot.heard.close <= closes)
             && head.pinned as usize <= head.cuts.len()
             && head.cuts.iter().all(|(number, _, rows)| {

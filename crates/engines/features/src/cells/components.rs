@@ -65,7 +65,10 @@ impl Components {
         let takes_part = |row: &usize| {
             task.universe.streaks[*row] as usize >= self.n && history.window(*row, self.n).len() == self.n
         };
-        task.rows.iter().map(|row| *row as usize).filter(takes_part).collect()
+        let mut members: Vec<usize> = task.rows.iter().map(|row| *row as usize).filter(takes_part).collect();
+        // Equal instruments give equal bits, in whichever order they were defined.
+        members.sort_unstable_by_key(|row| task.universe.order[*row]);
+        members
     }
 }
 
