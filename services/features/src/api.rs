@@ -20,9 +20,9 @@ use crate::Picture;
 use crate::arrow;
 use crate::selection::{self, Places, unknown_feature, unknown_set};
 use crate::shapes::{
-    FeaturesPage, FeaturesQuery, FunctionsAnswer, HistoryPage, HistoryQuery, HistoryRow, InputAnswer,
-    InstrumentAnswer, Kept, Matrix, MatrixAnswer, MatrixQuery, SetAnswer, SetsAnswer, VectorAnswer,
-    VectorQuery, digest,
+    ArrowStream, FeaturesPage, FeaturesQuery, FunctionsAnswer, HistoryPage, HistoryQuery, HistoryRow,
+    InputAnswer, InstrumentAnswer, Kept, Matrix, MatrixAnswer, MatrixQuery, SetAnswer, SetsAnswer,
+    VectorAnswer, VectorQuery, digest,
 };
 
 /// The largest body of a calculation: about a million numbers.
@@ -162,7 +162,7 @@ async fn get_vector(
 #[utoipa::path(get, path = "/v1/matrix", tag = "features",
     security(("api_key" = ["read"])),
     params(MatrixQuery), responses(
-    (status = 200, content((MatrixAnswer<'_> = "application/json"), (Vec<u8> = "application/vnd.apache.arrow.stream"))),
+    (status = 200, content((MatrixAnswer<'_> = "application/json"), (ArrowStream = "application/vnd.apache.arrow.stream"))),
     (status = 400, body = Problem), (status = 404, body = Problem), (status = 406, body = Problem),
 ))]
 async fn get_matrix(

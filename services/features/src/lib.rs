@@ -96,10 +96,13 @@ pub async fn start(connections: Connections, listener: TcpListener) -> Result<Fe
 }
 
 impl Features {
-    /// The engine's newest picture.
+    /// How many values are defined, of how many.
     #[must_use]
-    pub fn picture(&self) -> Arc<Snapshot> {
-        self.picture.load_full()
+    pub fn defined(&self) -> (usize, usize) {
+        let picture = self.picture.load_full();
+        let places = 0..picture.instruments.len();
+        let defined = places.map(|place| selection::defined(&picture, picture.vector(place))).sum();
+        (defined, picture.figures.values)
     }
 }
 

@@ -285,6 +285,11 @@ impl Matrix {
     }
 }
 
+/// A matrix as an Arrow IPC stream of one record batch.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(crate) struct ArrowStream;
+
 /// A matrix in JSON.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MatrixAnswer<'a> {
