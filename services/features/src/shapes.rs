@@ -288,7 +288,7 @@ impl Matrix {
 /// A matrix as an Arrow IPC stream of one record batch.
 #[derive(Debug, ToSchema)]
 #[schema(value_type = String, format = Binary)]
-pub(crate) struct ArrowStream;
+pub(crate) struct ArrowStream(#[allow(dead_code)] Vec<u8>);
 
 /// A matrix in JSON.
 #[derive(Debug, Serialize, ToSchema)]
