@@ -128,7 +128,7 @@ fn arrow_is_the_same_as_json(url: &str, matrix: &Value) {
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(&names[..4], ["instrument", "bar_ts_close_ns", "bar_sequence", "event_sequence"]);
     let columns = list(&matrix["features"]);
-    assert!(names[4..].iter().eq(columns.iter().map(|id| id.as_str().expect("an id"))));
+    assert_eq!(json!(names[4..]), json!(columns));
     assert_eq!(batch.num_rows(), list(&matrix["instruments"]).len());
     let column = |index: usize| batch.column(index);
     let mut defined = 0;
@@ -197,9 +197,6 @@ fn history_is_what_was_known(url: &str) {
     let some = get(url, &format!("{path}&from_ns={from}&to_ns={to}"));
     assert_eq!(list(&some["rows"]), &rows[3..=5], "both ends are included");
     assert!(some["kept"]["from_ns"].as_u64() <= Some(close(&rows[0])));
-    // A bar of the past is what the bars up to it give, in whichever way they are handed in.
-    let bars = &list(&get(url, &format!("{path}&to_ns={to}"))["rows"])[5];
-    assert_eq!(&rows[5], bars);
 }
 
 fn calculation_answers(url: &str) {
