@@ -153,7 +153,7 @@ fn what_this_build_does_not_know_is_refused_with_the_reason() {
         (8, &[28], MessageError::Truncated { needed: 92, have: 91 }),
         (8, &[26], MessageError::LeftOver(1)),
         (12, &[0, 0], MessageError::Producer(0)),
-        (12, &[4, 0], MessageError::Producer(4)),
+        (12, &[5, 0], MessageError::Producer(5)),
         // An empty symbol, one with a character that is not allowed, one that is no UTF-8, an unknown
         // classification and an option that is neither there nor absent.
         (64, &[0], payload()),

@@ -43,17 +43,31 @@ impl ComputePool {
         Q: DeserializeOwned,
         A: Send + 'static,
     {
+        self.run(move || parse(&body).and_then(answer)).await
+    }
+
+    /// Does other work that takes long, off the serving threads.
+    ///
+    /// # Errors
+    /// 503 when too many questions wait; and the work's own.
+    pub async fn run<A>(
+        &self,
+        work: impl FnOnce() -> Result<A, Problem> + Send + 'static,
+    ) -> Result<A, Problem>
+    where
+        A: Send + 'static,
+    {
         let busy =
             |_| Problem::unavailable("compute_busy", "too many questions are waiting; try again in a second");
         let _admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(busy)?;
         let closed = |_| Problem::unavailable("stopping", "the service is stopping");
         let permit = Arc::clone(&self.working).acquire_owned().await.map_err(closed)?;
-        let work = tokio::task::spawn_blocking(move || {
+        let worked = tokio::task::spawn_blocking(move || {
             // The permit ends with the work, also when the asker has gone away.
             let _permit = permit;
-            parse(&body).and_then(answer)
+            work()
         });
-        work.await.unwrap_or_else(|_| {
+        worked.await.unwrap_or_else(|_| {
             let detail = "the question failed inside the service; its id stands in the log";
             Err(Problem::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "internal", detail))
         })

@@ -4,6 +4,9 @@
 //! `nautilus-engine-features`.
 
 mod api;
+mod arrow;
+mod meters;
+mod selection;
 mod settings;
 mod shapes;
 
@@ -20,6 +23,7 @@ use nautilus_types::FeatureSetName;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
+use meters::Meters;
 pub use settings::Settings;
 
 const ABOUT: &str = "Live features of every instrument: definitions as data, evaluated incrementally, with history, \
@@ -37,6 +41,7 @@ pub struct Features {
     /// Its market data bus.
     pub star: Star,
     picture: Picture,
+    _meters: Meters,
 }
 
 /// What readers see: the engine's newest picture. A reader keeps the one it got; nobody waits for anybody.
@@ -86,14 +91,18 @@ pub async fn start(connections: Connections, listener: TcpListener) -> Result<Fe
     let (store, star) = (connections.store.clone(), connections.star.clone());
     let api = api::router(engine.clone(), Arc::clone(&picture));
     let running = Running::start(connections, listener, engine.clone(), ABOUT, api)?;
-    Ok(Features { running, engine, store, star, picture })
+    let _meters = Meters::start(Arc::clone(&picture));
+    Ok(Features { running, engine, store, star, picture, _meters })
 }
 
 impl Features {
-    /// The engine's newest picture.
+    /// How many values are defined, of how many.
     #[must_use]
-    pub fn picture(&self) -> Arc<Snapshot> {
-        self.picture.load_full()
+    pub fn defined(&self) -> (usize, usize) {
+        let picture = self.picture.load_full();
+        let places = 0..picture.instruments.len();
+        let defined = places.map(|place| selection::defined(&picture, picture.vector(place))).sum();
+        (defined, picture.figures.values)
     }
 }
 

@@ -17,7 +17,7 @@ fn it_serves_and_drains_by_itself_over_real_servers() {
             ("NAUTILUS__BUS__ENGINE_LOGIC__URL", &engine_logic.url()),
         ],
     );
-    for path in ["/health/live", "/health/ready", "/v1/graph", "/openapi.json", "/metrics"] {
+    for path in ["/health/live", "/health/ready", "/v1/features", "/openapi.json", "/metrics"] {
         let answer = ureq::get(format!("{}{path}", service.url())).call().expect(path);
         assert_eq!(answer.status().as_u16(), 200, "{path}");
     }

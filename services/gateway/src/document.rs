@@ -213,7 +213,10 @@ mod tests {
     fn equal_names_of_two_engines_stay_apart() {
         let own = json!({"paths": {"/v1/status": {}}, "components": {"schemas": {"Problem": {}}}});
         let documents = Documents::new(own);
-        assert_eq!(merged(&documents)["x-unreachable"], json!(["marketdata", "vpin", "websocket"]));
+        assert_eq!(
+            merged(&documents)["x-unreachable"],
+            json!(["marketdata", "vpin", "websocket", "features"])
+        );
         documents.replace(EngineName::Vpin, engine_document("one"));
         documents.replace(EngineName::Marketdata, engine_document("two"));
         let whole = merged(&documents);
@@ -230,7 +233,7 @@ mod tests {
         assert_eq!(operation["operationId"], "vpin.thing");
         assert_eq!(operation["tags"], json!(["vpin", "vpin: health"]));
         assert_eq!(operation["security"], json!([{"api_key": ["read", "operate"]}]));
-        assert_eq!(whole["x-unreachable"], json!(["websocket"]));
+        assert_eq!(whole["x-unreachable"], json!(["websocket", "features"]));
     }
 
     #[test]
@@ -240,9 +243,9 @@ mod tests {
         documents.lost(EngineName::Vpin);
         let whole = merged(&documents);
         assert_eq!(whole["paths"].as_object().unwrap().len(), 1);
-        assert_eq!(whole["x-unreachable"], json!(["marketdata", "vpin", "websocket"]));
+        assert_eq!(whole["x-unreachable"], json!(["marketdata", "vpin", "websocket", "features"]));
         documents.found(EngineName::Vpin);
-        assert_eq!(merged(&documents)["x-unreachable"], json!(["marketdata", "websocket"]));
+        assert_eq!(merged(&documents)["x-unreachable"], json!(["marketdata", "websocket", "features"]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use nautilus_testkit::{ServiceProcess, free_port};
 
 #[test]
 fn it_serves_and_stops_by_itself() {
-    let nowhere: Vec<_> = ["MARKETDATA", "VPIN", "WEBSOCKET"]
+    let nowhere: Vec<_> = ["MARKETDATA", "VPIN", "WEBSOCKET", "FEATURES"]
         .map(|engine| (format!("NAUTILUS__SERVICES__{engine}__LISTEN"), format!("127.0.0.1:{}", free_port())))
         .into();
     let mut settings: Vec<(&str, &str)> =

@@ -49,16 +49,20 @@ pub(crate) async fn print(engines: &Engines, job: &Job, elapsed: Duration) {
     );
     say!("records      {} ({} of kinds that carry no market data)", progress.records, progress.skipped);
     let star = engines.marketdata.engine.progress();
-    let missed = engines.vpin.engine.progress().star_lost.load(Relaxed);
+    let readers = [engines.vpin.engine.progress(), engines.features.engine.progress()];
+    let missed: u64 = readers.iter().map(|reader| reader.star_lost.load(Relaxed)).sum();
     say!("star         {} frames, {missed} missed by readers", star.star_published.load(Relaxed));
-    let (market, vpin) = (engines.marketdata.store.health(), engines.vpin.store.health());
-    say!("store        {} rows", market.written_rows + vpin.written_rows);
+    let stores = [&engines.marketdata.store, &engines.vpin.store, &engines.features.store];
+    say!("store        {} rows", stores.map(|store| store.health().written_rows).iter().sum::<u64>());
+    let (defined, values) = engines.features.defined();
+    say!("features     {defined} of {values} values are defined");
     let digests = (
         engines.marketdata.engine.inspect(Engine::digest).await,
         engines.vpin.engine.inspect(Engine::digest).await,
+        engines.features.engine.inspect(Engine::digest).await,
     );
-    if let (Ok(marketdata), Ok(vpin)) = digests {
-        say!("digests      marketdata {marketdata:016x}, vpin {vpin:016x}");
+    if let (Ok(marketdata), Ok(vpin), Ok(features)) = digests {
+        say!("digests      marketdata {marketdata:016x}, vpin {vpin:016x}, features {features:016x}");
     }
     #[allow(clippy::cast_precision_loss)]
     let rate = progress.records as f64 / elapsed.as_secs_f64();

@@ -51,6 +51,12 @@ pub(crate) struct Subscribed {
 }
 
 impl FeatureSet {
+    /// What the set's messages carry as their definition, where the set is legal.
+    #[must_use]
+    pub fn definition(&self, registry: &Registry) -> Option<u64> {
+        self.subscribe(registry).ok().map(|subscribed| subscribed.definition)
+    }
+
     /// Checks a set against the definitions.
     ///
     /// # Errors
@@ -63,10 +69,14 @@ impl FeatureSet {
         }
         let mut hash = Xxh3::new();
         let mut places = Vec::with_capacity(self.features.len());
+        let mut taken = vec![false; registry.definitions().len()];
         for id in &self.features {
             let place = registry.find(id).ok_or_else(|| {
                 ("unknown_feature", format!("feature '{id}' is not defined; GET /v1/features lists all"))
             })?;
+            if std::mem::replace(&mut taken[place], true) {
+                return Err(("invalid_set", format!("feature '{id}' is named twice; name it once")));
+            }
             let definition = &registry.definitions()[place];
             hash.update(definition.id.as_bytes());
             hash.update(&definition.version.to_le_bytes());

@@ -164,7 +164,7 @@ mod tests {
             ("bars.ESH4.1y", "no bar interval"),
             ("bars.ESH4.12345678901234567890tick", "no bar interval"),
             ("system.*", "stands for several"),
-            ("system.gateway", "marketdata, vpin, websocket"),
+            ("system.gateway", "marketdata, vpin, websocket, features"),
         ] {
             let error = text.parse::<Topic>().expect_err(text).to_string();
             assert!(error.contains(reason), "{text}: {error}");

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::{ask, row, send};
 
-/// marketdata with simulated markets, vpin and the gateway; no websocket engine.
+/// marketdata with simulated markets, vpin and the gateway; neither of the others.
 struct Whole {
     platform: Platform,
     marketdata: Marketdata,
@@ -49,8 +49,9 @@ fn states(status: &Value) -> Vec<&str> {
 async fn the_whole_is_told_and_engines_come_and_go() {
     let mut whole = whole().await;
     let door = &whole.door;
-    let status =
-        door.status_once("both engines are up", |status| states(status) == ["up", "up", "down"]).await;
+    let status = door
+        .status_once("both engines are up", |status| states(status) == ["up", "up", "down", "down"])
+        .await;
     assert_eq!((&status["state"], &status["version"]), (&json!("degraded"), &json!("0.1.0")));
     let marketdata = row(&status, EngineName::Marketdata);
     assert_eq!(marketdata["url"], format!("http://{}", whole.marketdata.running.address));
@@ -84,7 +85,7 @@ async fn the_whole_is_told_and_engines_come_and_go() {
     assert_eq!(answer.problem(), (502, "engine_unreachable".to_owned()));
     assert!(answer.body.contains("vpin does not take connections"), "{answer:?}");
     let document = whole.door.get("/openapi.json").await.json();
-    assert_eq!(document["x-unreachable"], json!(["vpin", "websocket"]));
+    assert_eq!(document["x-unreachable"], json!(["vpin", "websocket", "features"]));
     assert!(document["paths"]["/api/vpin/v1/vpin"].is_object(), "the last known part is kept");
     assert_eq!(whole.door.get("/api/marketdata/v1/instruments").await.status, 200, "the others go on");
     // It listens where it was, since the configuration names the port by now.
@@ -143,7 +144,7 @@ async fn reads_and_refusals_are_passed_on(whole: &Whole) {
 
 async fn document_is_whole(whole: &Whole) {
     let document = whole.door.get("/openapi.json").await.json();
-    assert_eq!(document["x-unreachable"], json!(["websocket"]));
+    assert_eq!(document["x-unreachable"], json!(["websocket", "features"]));
     for path in [
         "/v1/status",
         "/v1/topology",

@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use crate::support::{Engines, Place, ask, eventually, get, list};
 
 /// Every service with its name.
-fn services(engines: &Engines) -> [(&'static str, &str); 4] {
+fn services(engines: &Engines) -> [(&'static str, &str); 5] {
     [
         ("marketdata", &engines.marketdata),
         ("vpin", &engines.vpin),
         ("websocket", &engines.websocket),
+        ("features", &engines.features),
         ("gateway", &engines.gateway),
     ]
 }
@@ -58,7 +59,10 @@ fn every_service_shows_the_machine_and_answers_where_a_job_goes() {
     eventually("the gateway knows the routes", || {
         let paths = get(&engines.gateway, "/openapi.json")["paths"].clone();
         let route = |prefix: &str| paths[format!("{prefix}/v1/hardware/route")]["get"].is_object();
-        ["", "/api/marketdata", "/api/vpin", "/api/websocket"].into_iter().all(route).then_some(())
+        ["", "/api/marketdata", "/api/vpin", "/api/websocket", "/api/features"]
+            .into_iter()
+            .all(route)
+            .then_some(())
     });
     engines.stop();
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod command_line;
+mod features;
 mod hardware;
 mod http;
 mod live;

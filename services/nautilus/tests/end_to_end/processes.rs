@@ -34,8 +34,8 @@ fn finish_replay(engines: &Engines) {
     });
 }
 
-/// What both engines come to in one process.
-fn digests_in_one_process() -> [String; 2] {
+/// What the engines come to in one process.
+fn digests_in_one_process() -> [String; 3] {
     let place = Place::new();
     let engines = place.start_after_replay(&sample());
     let digests = engines.digests();
@@ -58,6 +58,7 @@ fn url<'a>(engines: &'a Engines, service: &str) -> &'a str {
         "marketdata" => &engines.marketdata,
         "vpin" => &engines.vpin,
         "websocket" => &engines.websocket,
+        "features" => &engines.features,
         _ => &engines.gateway,
     }
 }
@@ -107,7 +108,7 @@ fn a_killed_reader_is_ready_again_and_nothing_is_lost() {
     let engines = place.start(&QUIET);
     start_replay(&engines);
     eventually("the replay runs", || (records(&engines) > 1_000).then_some(()));
-    for service in ["vpin", "websocket", "gateway", "vpin"] {
+    for service in ["vpin", "websocket", "features", "gateway", "vpin"] {
         let (records_before, updates_before) = (records(&engines), entries(&mesh, "vpin_update"));
         kill_until_ready(&engines, service);
         assert!(entries(&mesh, "vpin_update") >= updates_before, "what was acknowledged is kept");

@@ -93,7 +93,7 @@ fn rows_outlive_the_process(place: &Place, before: &serde_json::Value) {
     engines.stop();
 }
 
-fn run(place: &Place, store: &str, session: &Path) -> [String; 2] {
+fn run(place: &Place, store: &str, session: &Path) -> [String; 3] {
     let engines = place.start_after_replay(session);
     figures_are_the_published_ones(&engines);
     rows_are_there(store, &engines);

@@ -56,6 +56,7 @@ impl Place {
             .with("NAUTILUS__SERVICES__MARKETDATA__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__VPIN__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__WEBSOCKET__LISTEN", "127.0.0.1:0")
+            .with("NAUTILUS__SERVICES__FEATURES__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__GATEWAY__LISTEN", "127.0.0.1:0")
             // The machine is other tests' as well.
             .with("NAUTILUS__HARDWARE__CALIBRATE", "false")
@@ -124,17 +125,17 @@ impl Place {
     /// Starts engines that stay up, and waits until they are.
     pub(crate) fn start(&self, arguments: &[&str]) -> Engines {
         let mut process = self.launch(arguments);
-        let urls: [String; 4] = eventually("the services print their URLs", || {
+        let urls: [String; 5] = eventually("the services print their URLs", || {
             process.must_run();
             let stdout = process.stdout.text();
             let url = |service: &str| {
                 let line = stdout.lines().find(|line| line.trim_start().starts_with(service))?;
                 Some(line[line.find("http://")?..].trim_end_matches('/').to_owned())
             };
-            Some([url("marketdata")?, url("vpin")?, url("websocket")?, url("gateway")?])
+            Some([url("marketdata")?, url("vpin")?, url("websocket")?, url("features")?, url("gateway")?])
         });
-        let [marketdata, vpin, websocket, gateway] = urls;
-        Engines { process, marketdata, vpin, websocket, gateway }
+        let [marketdata, vpin, websocket, features, gateway] = urls;
+        Engines { process, marketdata, vpin, websocket, features, gateway }
     }
 
     /// Replays a recording at full speed and waits until the engines show all of it.
@@ -240,6 +241,7 @@ pub(crate) struct Engines {
     pub(crate) marketdata: String,
     pub(crate) vpin: String,
     pub(crate) websocket: String,
+    pub(crate) features: String,
     pub(crate) gateway: String,
 }
 
@@ -295,9 +297,9 @@ impl Engines {
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     }
 
-    /// Both engines' digests.
-    pub(crate) fn digests(&self) -> [String; 2] {
-        [&self.marketdata, &self.vpin].map(|url| {
+    /// The digests of the engines that compute.
+    pub(crate) fn digests(&self) -> [String; 3] {
+        [&self.marketdata, &self.vpin, &self.features].map(|url| {
             let answer = get(url, "/v1/engine/digest");
             answer["digest"].as_str().expect("a digest").to_owned()
         })
