@@ -83,7 +83,8 @@ async fn main() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
-    while features.picture().figures.cuts < BARS as u64 {
+    let cuts = async || features.engine.inspect(|engine| engine.figures().cuts).await.expect("features answers");
+    while cuts().await < BARS as u64 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let (address, path) = (features.running.address, format!("/v1/vectors/{}?absent=false", symbol(7)));
