@@ -294,11 +294,15 @@ impl Scene {
         let statistics = self.get("/api/marketdata/v1/stats/ESH4", key)?;
         println!("GET /api/marketdata/v1/stats/ESH4: {statistics}");
         ensure!(statistics["trades"] == TRADES && statistics["vwap"] == VWAP, "other figures were expected");
-        self.until("vpin has read all of it", || {
-            let [hub, reader] = ["marketdata", "vpin"].map(|engine| format!("/api/{engine}/v1/engine"));
-            let (hub, reader) = (self.get(&hub, key)?, self.get(&reader, key)?);
-            ensure!(reader["star_missed"] == 0, "vpin missed frames");
-            Ok(reader["star_read"].as_u64().is_some_and(|read| {
+        ["vpin", "features"].into_iter().try_for_each(|reader| self.reads_all(reader, key))
+    }
+
+    fn reads_all(&self, reader: &str, key: &str) -> Result<()> {
+        self.until(&format!("{reader} has read all of it"), || {
+            let engine = |name: &str| self.get(&format!("/api/{name}/v1/engine"), key);
+            let (hub, reading) = (engine("marketdata")?, engine(reader)?);
+            ensure!(reading["star_missed"] == 0, "{reader} missed frames");
+            Ok(reading["star_read"].as_u64().is_some_and(|read| {
                 read > 0 && read + 1 >= hub["star_published"].as_u64().unwrap_or(u64::MAX)
             }))
         })
@@ -350,11 +354,9 @@ impl Scene {
         ensure!(before["values"].as_object().is_some_and(|values| !values.is_empty()), "it knows nothing");
         self.show(&["restart", "features"])?;
         self.until("features shows the same vector again", || {
-            let up = self.engine_state("features", key)? == "up";
-            if !up {
-                return Ok(false);
-            }
-            ensure!(vector()? == before, "it shows another vector than before");
+            // Until it listens the gateway answers in its place.
+            let Ok(after) = vector() else { return Ok(false) };
+            ensure!(after == before, "it shows another vector than before");
             Ok(true)
         })?;
         let said = self.compose_text(&["logs", "--no-color", "features"])?;
