@@ -83,7 +83,8 @@ async fn main() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
-    let cuts = async || features.engine.inspect(|engine| engine.figures().cuts).await.expect("features answers");
+    let cuts =
+        async || features.engine.inspect(|engine| engine.figures().cuts).await.expect("features answers");
     while cuts().await < BARS as u64 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 
-use crate::columns::{Columns, History, Port, UNDEFINED, defined};
+use crate::columns::{History, Port, UNDEFINED, defined};
 
 /// What all instruments have in common when a bar closes.
 #[derive(Debug, Clone, Default)]
@@ -26,9 +26,9 @@ pub(crate) struct Task<'a> {
     /// The instruments that step.
     pub(crate) rows: &'a [u32],
     pub(crate) universe: &'a Universe,
-    inputs: &'a [Port],
-    values: &'a [Vec<f64>],
-    histories: &'a [Option<History>],
+    pub(crate) inputs: &'a [Port],
+    pub(crate) values: &'a [Vec<f64>],
+    pub(crate) histories: &'a [Option<History>],
     pub(crate) state: &'a mut [f64],
     pub(crate) out: &'a mut [Vec<f64>],
 }
@@ -169,42 +169,5 @@ impl<C: Cell<I, O>, const I: usize, const O: usize> Of<C, I, O> {
                 column[row] = value;
             }
         }
-    }
-}
-
-/// Steps one node: its kernel over `rows`, then the histories of what came out.
-#[inline]
-pub(crate) fn step(
-    kernel: &dyn Kernel,
-    node: usize,
-    inputs: &[Port],
-    first: Port,
-    columns: &mut Columns,
-    rows: &[u32],
-    universe: &Universe,
-) {
-    let first = first as usize;
-    let outputs = kernel.outputs();
-    let (before, own) = columns.values.split_at_mut(first);
-    kernel.run(Task {
-        rows,
-        universe,
-        inputs,
-        values: before,
-        histories: &columns.histories,
-        state: &mut columns.states[node],
-        out: &mut own[..outputs],
-    });
-    for port in first..first + outputs {
-        remember(columns, port, rows);
-    }
-}
-
-/// Appends the newest values of a port to its history, if it has one.
-#[inline]
-pub(crate) fn remember(columns: &mut Columns, port: usize, rows: &[u32]) {
-    if let Some(history) = &mut columns.histories[port] {
-        let values = &columns.values[port];
-        rows.iter().for_each(|&row| history.push(row as usize, values[row as usize]));
     }
 }
