@@ -113,12 +113,12 @@ impl<C: Cell<I, O>, const I: usize, const O: usize> Kernel for Of<C, I, O> {
         self.0.warm()[output]
     }
 
-    fn run(&self, task: Task<'_>) {
+    fn run(&self, mut task: Task<'_>) {
         let lengths = self.0.windows();
         if self.0.slots() == 0 && lengths.iter().all(|length| *length == 0) && is_run(task.rows) {
-            self.run_on_present_values(task);
+            self.run_on_present_values(&mut task);
         } else {
-            self.run_row_by_row(task, lengths);
+            self.run_row_by_row(&mut task, lengths);
         }
     }
 }
@@ -138,7 +138,7 @@ impl<C: Cell<I, O>, const I: usize, const O: usize> Of<C, I, O> {
     }
 
     /// Columns of neighbours, which the processor takes several of at once.
-    fn run_on_present_values(&self, task: Task<'_>) {
+    fn run_on_present_values(&self, task: &mut Task<'_>) {
         let rows = task.rows[0] as usize..task.rows[0] as usize + task.rows.len();
         let inputs: [&[f64]; I] = std::array::from_fn(|input| &task.values(input)[rows.clone()]);
         let mut out = task.out.iter_mut().map(|column| &mut column[rows.clone()]);
@@ -152,12 +152,13 @@ impl<C: Cell<I, O>, const I: usize, const O: usize> Of<C, I, O> {
         }
     }
 
-    fn run_row_by_row(&self, task: Task<'_>, lengths: [usize; I]) {
+    fn run_row_by_row(&self, task: &mut Task<'_>, lengths: [usize; I]) {
         let values: [&[f64]; I] = std::array::from_fn(|input| task.values(input));
         let histories: [Option<&History>; I] =
             std::array::from_fn(|input| (lengths[input] > 0).then(|| task.history(input)));
         let slots = self.0.slots();
-        for &row in task.rows {
+        let rows = task.rows;
+        for &row in rows {
             let row = row as usize;
             let x: [f64; I] = std::array::from_fn(|input| values[input][row]);
             let windows: [&[f64]; I] = std::array::from_fn(|input| match histories[input] {
