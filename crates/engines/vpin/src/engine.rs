@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nautilus_engine::{Effects, Engine, History, HistoryView, Input, RestoreError, Roster, Stamp};
+use nautilus_engine::{Effects, Engine, History, HistoryView, Input, RestoreError, Roster, Stamp, snapshot};
 use nautilus_messages::EngineName;
 use nautilus_messages::frame::{Definition, FrameRef, Gap, Trade, flags};
 use nautilus_messages::mesh::{
@@ -235,19 +235,9 @@ impl Engine for VpinEngine {
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let refuse = |reason: String| RestoreError { engine: Self::NAME, reason };
-        match snapshot.first() {
-            Some(&SNAPSHOT_VERSION) => {}
-            Some(version) => {
-                return Err(refuse(format!("its version is {version}, this build reads {SNAPSHOT_VERSION}")));
-            }
-            None => return Err(refuse("it is empty".to_owned())),
-        }
-        match postcard::take_from_bytes::<Snapshot<Roster, Vec<Slot>>>(snapshot) {
-            Ok((decoded, [])) => self.adopt(decoded).map_err(refuse),
-            Ok((_, rest)) => Err(refuse(format!("{} bytes are left over", rest.len()))),
-            Err(error) => Err(refuse(format!("it does not decode ({error})"))),
-        }
+        let decoded = snapshot::decode(snapshot, SNAPSHOT_VERSION);
+        let adopted = decoded.and_then(|decoded| self.adopt(decoded));
+        adopted.map_err(|reason| RestoreError { engine: Self::NAME, reason })
     }
 
     fn publish(&mut self, sink: &mut dyn FnMut(Symbol, VpinView)) {

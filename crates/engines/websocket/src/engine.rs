@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use nautilus_book::BookLimits;
-use nautilus_engine::{Effects, Engine, Input, RestoreError, Roster, Stamp};
+use nautilus_engine::{Effects, Engine, Input, RestoreError, Roster, Stamp, snapshot};
 use nautilus_messages::EngineName;
 use nautilus_messages::frame::{Definition, FrameRef, GapCause, flags};
 use nautilus_messages::mesh::{Body, EngineHealth, Message};
@@ -269,19 +269,9 @@ impl Engine for WebsocketEngine {
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let refuse = |reason: String| RestoreError { engine: Self::NAME, reason };
-        match snapshot.first() {
-            Some(&SNAPSHOT_VERSION) => {}
-            Some(version) => {
-                return Err(refuse(format!("its version is {version}, this build reads {SNAPSHOT_VERSION}")));
-            }
-            None => return Err(refuse("it is empty".to_owned())),
-        }
-        match postcard::take_from_bytes::<Saved<Vec<SavedSlot<Lists>>>>(snapshot) {
-            Ok((saved, [])) => self.adopt(saved).map_err(refuse),
-            Ok((_, rest)) => Err(refuse(format!("{} bytes are left over", rest.len()))),
-            Err(error) => Err(refuse(format!("it does not decode ({error})"))),
-        }
+        let decoded = snapshot::decode(snapshot, SNAPSHOT_VERSION);
+        let adopted = decoded.and_then(|decoded| self.adopt(decoded));
+        adopted.map_err(|reason| RestoreError { engine: Self::NAME, reason })
     }
 
     fn publish(&mut self, sink: &mut dyn FnMut(Symbol, Publication)) {
