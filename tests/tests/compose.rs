@@ -237,6 +237,31 @@ fn every_service_is_there_listens_on_its_port_and_is_scraped() {
     }
 }
 
+/// A checkpoint in a container's own file system could not be written, and would be gone with the container.
+#[test]
+fn whatever_keeps_checkpoints_has_a_volume_of_its_own_for_them() {
+    let (base, dockerfile) = (base(), text("Dockerfile"));
+    let mut volumes = BTreeSet::new();
+    for engine in EngineName::ALL.map(EngineName::as_str) {
+        let service = &base["services"][engine];
+        let folder = service["environment"]["NAUTILUS__CHECKPOINT__FOLDER"].as_str();
+        if !text(&format!("services/{engine}/src/lib.rs")).contains(".checkpoint(&") {
+            assert_eq!(folder, Some(""), "{engine} keeps none: an empty folder says so");
+            continue;
+        }
+        let folder = folder.unwrap_or_default();
+        let mounts = texts(&service["volumes"]);
+        let volume = mounts.iter().find_map(|mount| mount.strip_suffix(&format!(":{folder}")));
+        let volume = volume.unwrap_or_else(|| panic!("{engine}: '{folder}' is no writable volume"));
+        assert!(base["volumes"][volume].is_object(), "{BASE}: volumes: {volume} is missing");
+        assert!(volumes.insert(volume.to_owned()), "{volume} is of two engines");
+        // A new volume takes its owner from the image.
+        let made = format!(" /image{folder} ");
+        assert!(folder.starts_with("/var/lib/nautilus/") && dockerfile.contains(&made), "{engine}: {folder}");
+    }
+    assert!(!volumes.is_empty() && dockerfile.contains("chown -R 65532:65532 /image/var/lib/nautilus "));
+}
+
 #[test]
 fn the_image_is_built_from_pinned_images_and_does_not_run_as_root() {
     let text = text("Dockerfile");
