@@ -164,7 +164,8 @@ impl Scene {
         let key = self.new_key()?;
         self.replay(session, &key)?;
         self.scraped()?;
-        self.kill_and_wait("vpin", &key)
+        self.kill_and_wait("vpin", &key)?;
+        self.restart_features(&key)
     }
 
     fn compose_command(&self, words: &[&str]) -> Command {
@@ -340,6 +341,25 @@ impl Scene {
         })?;
         ensure!(inspect()?[0]["RestartCount"] == 1, "it was restarted more than once");
         self.show(&["ps", service])
+    }
+
+    /// It begins with its checkpoint, which lies in a volume.
+    fn restart_features(&self, key: &str) -> Result<()> {
+        let vector = || self.get("/api/features/v1/vectors/ESH4", key);
+        let before = vector()?;
+        ensure!(before["values"].as_object().is_some_and(|values| !values.is_empty()), "it knows nothing");
+        self.show(&["restart", "features"])?;
+        self.until("features shows the same vector again", || {
+            let up = self.engine_state("features", key)? == "up";
+            if !up {
+                return Ok(false);
+            }
+            ensure!(vector()? == before, "it shows another vector than before");
+            Ok(true)
+        })?;
+        let said = self.compose_text(&["logs", "--no-color", "features"])?;
+        ensure!(said.contains("the engine begins with its checkpoint"), "features found no checkpoint");
+        Ok(())
     }
 }
 

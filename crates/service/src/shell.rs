@@ -31,6 +31,8 @@ use hub::Hub;
 pub use hub::SnapshotSource;
 use run_loop::RunLoop;
 
+/// How long the answer to a command waits for the database.
+const KEPT_WITHIN: Duration = Duration::from_secs(2);
 /// Requests waiting for the engine's thread; a feed that is faster waits, a command is answered 503.
 const REQUESTS_MAX: usize = 256;
 
@@ -140,6 +142,19 @@ impl<E: Engine> EngineHandle<E> {
         let (reply, answer) = oneshot::channel();
         self.send(Request::Command(command, reply))?;
         answer.await.map_err(stopped)?.map_err(Problem::from)
+    }
+
+    /// The same for a command whose effect outlives the process, however that ends: returns when `store` has it. While
+    /// the database is away that is not waited for beyond two seconds: the rows are queued.
+    ///
+    /// # Errors
+    /// As [`Self::command`].
+    pub async fn command_kept(&self, command: E::Command, store: &Store) -> Result<(), Problem> {
+        self.command(command).await?;
+        if let Err(error) = store.flush(KEPT_WITHIN).await {
+            tracing::warn!(engine = %E::NAME, %error, "a command is carried out and not in the database yet");
+        }
+        Ok(())
     }
 
     /// Looks at the state between two batches.

@@ -11,6 +11,7 @@ use nautilus_engine_features::{
 };
 use nautilus_service::paging::{InstrumentsPage, InstrumentsQuery, PAGE_MAX, within};
 use nautilus_service::{ComputePool, EngineHandle, Json, Path, Problem, Query, RawBody};
+use nautilus_store::Store;
 use nautilus_types::{FeatureSetName, UnixNanos};
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -34,6 +35,7 @@ const VALUES_MAX: usize = 1_000_000;
 struct Api {
     engine: EngineHandle<FeaturesEngine>,
     picture: Picture,
+    store: Store,
     pool: ComputePool,
 }
 
@@ -44,7 +46,7 @@ impl Api {
     }
 }
 
-pub(crate) fn router(engine: EngineHandle<FeaturesEngine>, picture: Picture) -> OpenApiRouter {
+pub(crate) fn router(engine: EngineHandle<FeaturesEngine>, picture: Picture, store: Store) -> OpenApiRouter {
     let calculation = OpenApiRouter::new().routes(routes!(post_calculate));
     OpenApiRouter::new()
         .routes(routes!(list_features))
@@ -58,7 +60,7 @@ pub(crate) fn router(engine: EngineHandle<FeaturesEngine>, picture: Picture) -> 
         .routes(routes!(get_set, put_set, delete_set))
         .routes(routes!(get_graph))
         .merge(calculation.layer(DefaultBodyLimit::max(CALCULATE_BODY_MAX)))
-        .with_state(Api { engine, picture, pool: ComputePool::default() })
+        .with_state(Api { engine, picture, store, pool: ComputePool::default() })
 }
 
 /// Every definition, in the order of values.
@@ -311,7 +313,7 @@ async fn put_set(
 ) -> Result<Json<SetAnswer>, Problem> {
     let name: FeatureSetName =
         name.parse().map_err(|error| Problem::unprocessable("invalid_set", format!("{error}")))?;
-    api.engine.command(Command::PutSet { name, set: set.clone() }).await?;
+    api.engine.command_kept(Command::PutSet { name, set: set.clone() }, &api.store).await?;
     Ok(Json(SetAnswer::new(&api.now(), name, set)))
 }
 
@@ -323,7 +325,7 @@ async fn put_set(
 ))]
 async fn delete_set(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     let (name, _) = named_set(&api.now(), &name)?;
-    api.engine.command(Command::DeleteSet { name }).await?;
+    api.engine.command_kept(Command::DeleteSet { name }, &api.store).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -88,7 +88,7 @@ pub async fn start(connections: Connections, listener: TcpListener) -> Result<Fe
     let shell = Shell::new(engine, &connections)?.follow_star(&connections).checkpoint(&connections);
     let engine = shell.publish_to(move |_, picture| shown.store(Arc::new(picture))).spawn()?;
     let (store, star) = (connections.store.clone(), connections.star.clone());
-    let api = api::router(engine.clone(), Arc::clone(&picture));
+    let api = api::router(engine.clone(), Arc::clone(&picture), store.clone());
     let running = Running::start(connections, listener, engine.clone(), ABOUT, api)?;
     let _meters = Meters::start(Arc::clone(&picture));
     Ok(Features { running, engine, store, star, picture, _meters })

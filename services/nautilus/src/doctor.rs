@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use nautilus_hardware::probe::{Machine, Root};
-use nautilus_service::config::Transport;
+use nautilus_service::config::{Checkpoint, Transport};
 use nautilus_service::{Config, ServiceName, hardware};
 use serde::Serialize;
 
@@ -63,6 +63,7 @@ pub(crate) fn run(config: &Config, json: bool, measure: bool) -> ExitCode {
     findings.push(bus("market data bus", config.bus.market_data.transport, &config.bus.market_data.url));
     findings.push(bus("engine logic bus", config.bus.engine_logic.transport, &config.bus.engine_logic.url));
     findings.push(store(&config.store.url));
+    findings.push(checkpoints(&config.checkpoint));
     findings.push(program(
         "redis-server",
         "--version",
@@ -169,16 +170,36 @@ fn store(url: &str) -> Finding {
     };
     let folder =
         Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-    match std::fs::metadata(existing).map(|metadata| metadata.permissions().readonly()) {
-        Ok(false) => Finding::ok("store", format!("{shown} (embedded SQLite)")),
-        _ => Finding::lacking(
-            "store",
-            Verdict::Missing,
-            format!("{} cannot be written", existing.display()),
-            "set store.url to a folder you may write to",
-        ),
+    match unwritable(folder) {
+        None => Finding::ok("store", format!("{shown} (embedded SQLite)")),
+        Some(reason) => {
+            Finding::lacking("store", Verdict::Missing, reason, "set store.url to a folder you may write to")
+        }
     }
+}
+
+fn checkpoints(settings: &Checkpoint) -> Finding {
+    const WHAT: &str = "checkpoints";
+    let Checkpoint { folder, interval_s } = settings;
+    if folder.as_os_str().is_empty() {
+        return Finding::ok(WHAT, "none: checkpoint.folder is empty, engines start afresh");
+    }
+    match unwritable(folder) {
+        None => Finding::ok(WHAT, format!("{}, every {interval_s} s", folder.display())),
+        // Engines run on without.
+        Some(reason) => {
+            let advice = "set checkpoint.folder to one you may write to; without, engines start afresh";
+            Finding::lacking(WHAT, Verdict::Optional, reason, advice)
+        }
+    }
+}
+
+/// Why nothing can be written in a folder, which may have to be made first.
+fn unwritable(folder: &Path) -> Option<String> {
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    let writable =
+        std::fs::metadata(existing).is_ok_and(|found| found.is_dir() && !found.permissions().readonly());
+    (!writable).then(|| format!("{} cannot be written", existing.display()))
 }
 
 fn program(name: &str, version: &str, purpose: &str, package: &str) -> Finding {

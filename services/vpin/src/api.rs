@@ -4,6 +4,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use nautilus_engine_vpin::{BatchAnswer, BatchRequest, Command, Configuration, VpinEngine, calculate};
 use nautilus_service::paging::{InstrumentsPage, InstrumentsQuery, PAGE_MAX, within};
 use nautilus_service::{ComputePool, EngineHandle, Json, Path, Problem, Query, RawBody};
+use nautilus_store::Store;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -15,10 +16,11 @@ const CALCULATE_BODY_MAX: usize = 8 << 20;
 #[derive(Clone)]
 struct Api {
     engine: EngineHandle<VpinEngine>,
+    store: Store,
     pool: ComputePool,
 }
 
-pub(crate) fn router(engine: EngineHandle<VpinEngine>) -> OpenApiRouter {
+pub(crate) fn router(engine: EngineHandle<VpinEngine>, store: Store) -> OpenApiRouter {
     let calculation = OpenApiRouter::new().routes(routes!(post_calculate));
     OpenApiRouter::new()
         .routes(routes!(list))
@@ -26,7 +28,7 @@ pub(crate) fn router(engine: EngineHandle<VpinEngine>) -> OpenApiRouter {
         .routes(routes!(get_history))
         .routes(routes!(get_configuration, put_configuration))
         .merge(calculation.layer(DefaultBodyLimit::max(CALCULATE_BODY_MAX)))
-        .with_state(Api { engine, pool: ComputePool::default() })
+        .with_state(Api { engine, store, pool: ComputePool::default() })
 }
 
 /// Every instrument's VPIN, by symbol.
@@ -109,7 +111,7 @@ async fn put_configuration(
     Json(configuration): Json<Configuration>,
 ) -> Result<Json<ConfigurationAnswer>, Problem> {
     let instrument = api.engine.views().named(&name)?.instrument;
-    api.engine.command(Command::Configure { instrument, configuration }).await?;
+    api.engine.command_kept(Command::Configure { instrument, configuration }, &api.store).await?;
     Ok(Json(ConfigurationAnswer { instrument, configuration }))
 }
 

@@ -43,7 +43,7 @@ pub async fn start(connections: Connections, listener: TcpListener) -> Result<Vp
     let engine = VpinEngine::new(defaults, saved).map_err(|error| invalid(error.to_string()))?;
     let engine = Shell::new(engine, &connections)?.follow_star(&connections).spawn()?;
     let (store, star) = (connections.store.clone(), connections.star.clone());
-    let api = api::router(engine.clone());
+    let api = api::router(engine.clone(), store.clone());
     let running = Running::start(connections, listener, engine.clone(), ABOUT, api)?;
     Ok(Vpin { running, engine, store, star })
 }

@@ -136,6 +136,21 @@ fn doctor_says_what_is_there() {
     assert!(missing.stdout.contains("redis-server --port") && !missing.stdout.contains("hunter2"));
 }
 
+#[test]
+fn doctor_says_where_checkpoints_go() {
+    for (folder, parts) in [
+        ("data/checkpoints", ["ok        checkpoints", "data/checkpoints, every 60 s"]),
+        ("", ["ok        checkpoints", "none: checkpoint.folder is empty"]),
+        ("file/sub", ["optional  checkpoints", "file cannot be written"]),
+    ] {
+        let place = Place::new().with("NAUTILUS__CHECKPOINT__FOLDER", folder);
+        std::fs::write(place.path("file"), "no folder").expect("a file");
+        let said = place.run(&["doctor"]);
+        assert_eq!(said.code, Some(0), "{}", said.stdout);
+        assert!(parts.iter().all(|part| said.stdout.contains(part)), "{folder}: {}", said.stdout);
+    }
+}
+
 /// `nautilus doctor | head -1`: nobody reads what is still to come.
 #[test]
 fn a_reader_that_goes_away_is_no_panic() {

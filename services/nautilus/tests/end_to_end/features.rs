@@ -150,14 +150,14 @@ fn arrow_is_the_same_as_json(url: &str, matrix: &Value) {
 }
 
 fn matrices_come_in_pages(url: &str, matrix: &Value) {
-    let first = get(url, "/v1/matrix?features=return_2,return_1&limit=1");
-    assert_eq!((&first["features"], &first["next"]), (&json!(["return_2", "return_1"]), &json!("SIM01")));
-    let second = get(url, "/v1/matrix?features=return_2,return_1&limit=1&after=SIM01");
+    let first = get(url, "/v1/matrix?features=return_5,return_1&limit=1");
+    assert_eq!((&first["features"], &first["next"]), (&json!(["return_5", "return_1"]), &json!("SIM01")));
+    let second = get(url, "/v1/matrix?features=return_5,return_1&limit=1&after=SIM01");
     assert_eq!((&second["instruments"], &second["next"]), (&json!(["SIM02"]), &Value::Null));
     let place = |id: &str| list(&matrix["features"]).iter().position(|name| name == id).expect("it is there");
     for (row, page) in [&first, &second].into_iter().enumerate() {
         let whole = &matrix["values"][row];
-        assert_eq!(page["values"][0], json!([whole[place("return_2")], whole[place("return_1")]]));
+        assert_eq!(page["values"][0], json!([whole[place("return_5")], whole[place("return_1")]]));
     }
     let both = get(url, "/v1/matrix?features=return_1&instruments=SIM02,SIM01");
     assert_eq!(both["instruments"], json!(["SIM01", "SIM02"]));
@@ -202,14 +202,14 @@ fn history_is_what_was_known(url: &str) {
 fn calculation_answers(url: &str) {
     let body = json!({
         "series": {"A": {"close": [100.0, 110.0, 99.0]}, "B": {"close": [1.0]}},
-        "features": ["return_1", "return_2"], "output": "series",
+        "features": ["return_1", "return_5"], "output": "series",
     });
     let answer = ask("POST", url, "/v1/calculate", Some(&body.to_string()));
     assert_eq!(answer.status, 200, "{}", answer.text);
     let returns = list(&answer.body["features"]["A"]["return_1"]);
     assert!(same(returns[1].as_f64(), Some(110.0 / 100.0 - 1.0)) && same(returns[2].as_f64(), Some(-0.1)));
     assert_eq!(returns[0], Value::Null);
-    assert_eq!(answer.body["absent"]["B"]["return_2"]["reason"], "warming_up");
+    assert_eq!(answer.body["absent"]["B"]["return_5"]["reason"], "warming_up");
     let last = json!({"series": {"A": {"close": [100.0, 110.0]}}, "features": ["return_1"]}).to_string();
     let answer = ask("POST", url, "/v1/calculate", Some(&last));
     assert!(same(answer.body["features"]["A"]["return_1"].as_f64(), Some(110.0 / 100.0 - 1.0)));
@@ -229,7 +229,7 @@ fn sets_outlive_the_process_and_their_vectors_are_sent() {
     let (star, mesh) = (RedisServer::start(), RedisServer::start());
     let place = Place::new().on_redis(&star, &mesh);
     let engines = place.start(&["up", "--no-simulator"]);
-    let set = json!({"features": ["return_2", "return_1"], "instruments": ["SIM02"], "publish": "bar"});
+    let set = json!({"features": ["return_5", "return_1"], "instruments": ["SIM02"], "publish": "bar"});
     for name in ["mine", "gone"] {
         let made = ask("PUT", &engines.features, &format!("/v1/sets/{name}"), Some(&set.to_string()));
         assert_eq!((made.status, &made.body["features"]), (200, &set["features"]), "{}", made.text);
@@ -242,7 +242,7 @@ fn sets_outlive_the_process_and_their_vectors_are_sent() {
     let engines = place.start_after_replay(&sample());
     assert_eq!(get(&engines.features, "/v1/sets"), made, "made sets are there again, removed ones are not");
     let of_set = get(&engines.features, "/v1/vectors/SIM02?set=mine")["values"].clone();
-    let named = get(&engines.features, "/v1/vectors/SIM02?features=return_2,return_1")["values"].clone();
+    let named = get(&engines.features, "/v1/vectors/SIM02?features=return_5,return_1")["values"].clone();
     assert_eq!(of_set, named);
     let sent = eventually("a vector is on the mesh", || {
         let sent = stream(&mesh, "feature_vector");

@@ -3,6 +3,7 @@
 //! Nothing here looks inside a process; what an engine computes is tested beside the engine.
 
 mod access;
+mod checkpoints;
 mod command_line;
 mod features;
 mod hardware;

@@ -14,21 +14,25 @@ use serde_json::{Value, json};
 use crate::support::{Engines, Place, ask, eventually, get, sample};
 
 const PROCESSES: [&str; 2] = ["up", "--processes"];
-const QUIET: [&str; 3] = ["up", "--processes", "--no-simulator"];
+pub(crate) const QUIET: [&str; 3] = ["up", "--processes", "--no-simulator"];
 /// Half an hour of recording in some seconds.
 const SPEED: u32 = 300;
 
 fn start_replay(engines: &Engines) {
-    let body = json!({"path": sample(), "speed": SPEED}).to_string();
+    start_replay_at(engines, SPEED);
+}
+
+pub(crate) fn start_replay_at(engines: &Engines, speed: u32) {
+    let body = json!({"path": sample(), "speed": speed}).to_string();
     let answer = ask("POST", &engines.marketdata, "/v1/replays", Some(&body));
     assert_eq!(answer.status, 202, "{}", answer.text);
 }
 
-fn records(engines: &Engines) -> u64 {
+pub(crate) fn records(engines: &Engines) -> u64 {
     get(&engines.marketdata, "/v1/replays/1")["records"].as_u64().unwrap_or(0)
 }
 
-fn finish_replay(engines: &Engines) {
+pub(crate) fn finish_replay(engines: &Engines) {
     eventually("the replay is finished", || {
         (get(&engines.marketdata, "/v1/replays/1")["state"] == "finished").then_some(())
     });
@@ -43,14 +47,16 @@ fn digests_in_one_process() -> [String; 3] {
     digests
 }
 
-/// Kills a process and waits until its service is ready again; the goal is two seconds.
-fn kill_until_ready(engines: &Engines, service: &str) {
+/// Kills a process as soon as this is done, and waits until its service is ready again; the goal is two seconds.
+pub(crate) fn kill_until_ready<T>(engines: &Engines, service: &str, last: impl FnOnce() -> T) -> T {
     let before = engines.processes()[service];
+    let done = last();
     signal("-KILL", before);
     let killed = Instant::now();
     eventually(&format!("{service} runs again"), || (engines.processes()[service] != before).then_some(()));
     wait_until_ready(url(engines, service));
     println!("{service} was ready again {:.0} ms after its kill", killed.elapsed().as_secs_f64() * 1e3);
+    done
 }
 
 fn url<'a>(engines: &'a Engines, service: &str) -> &'a str {
@@ -110,7 +116,7 @@ fn a_killed_reader_is_ready_again_and_nothing_is_lost() {
     eventually("the replay runs", || (records(&engines) > 1_000).then_some(()));
     for service in ["vpin", "websocket", "features", "gateway", "vpin"] {
         let (records_before, updates_before) = (records(&engines), entries(&mesh, "vpin_update"));
-        kill_until_ready(&engines, service);
+        kill_until_ready(&engines, service, || ());
         assert!(entries(&mesh, "vpin_update") >= updates_before, "what was acknowledged is kept");
         println!("the replay went from {records_before} to {} records meanwhile", records(&engines));
     }
@@ -133,7 +139,7 @@ fn a_killed_hub_is_ready_again_and_the_replay_is_gone() {
     let trades = eventually("vpin has trades of it", || {
         ask("GET", &engines.vpin, "/v1/vpin/SIM01", None).body["trades"].as_u64().filter(|trades| *trades > 0)
     });
-    kill_until_ready(&engines, "marketdata");
+    kill_until_ready(&engines, "marketdata", || ());
     let gone = ask("GET", &engines.marketdata, "/v1/replays/1", None);
     assert_eq!((gone.status, &gone.body["code"]), (404, &json!("unknown_replay")), "{}", gone.text);
     assert!(
@@ -259,7 +265,7 @@ fn a_process_that_crashes_again_and_again_is_started_ever_later() {
     let place = Place::new();
     let mut engines = place.start(&QUIET);
     for pause in ["100ms", "200ms", "400ms"] {
-        kill_until_ready(&engines, "vpin");
+        kill_until_ready(&engines, "vpin", || ());
         engines.wait_for_notice(&format!("started again in {pause}"));
     }
     engines.stop();

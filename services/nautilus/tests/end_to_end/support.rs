@@ -275,6 +275,11 @@ impl Engines {
         parts.filter_map(process).collect()
     }
 
+    /// How often something was logged or said on standard error.
+    pub(crate) fn notices(&self, part: &str) -> usize {
+        self.process.stderr.text().matches(part).count()
+    }
+
     /// The process that keeps up the others.
     pub(crate) fn supervisor(&self) -> u32 {
         self.process.child.id()
