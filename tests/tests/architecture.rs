@@ -89,6 +89,9 @@ const OUTSIDE: &[(&str, &[&str], &str)] = &[
         &["crates/service", "services/*"],
         "serve HTTP from services/*, on the chassis of nautilus-service",
     ),
+    ("arrow-array", &["services/*"], ARROW),
+    ("arrow-ipc", &["services/*"], ARROW),
+    ("arrow-schema", &["services/*"], ARROW),
     ("tokio-rustls", &["crates/service"], "listen through nautilus-service, which decides where TLS is"),
     ("metrics-exporter-prometheus", &["crates/service"], "record with `metrics`; nautilus-service exports"),
     ("tracing-subscriber", &["crates/service"], "log with `tracing`; nautilus-service decides where it goes"),
@@ -113,6 +116,7 @@ const OUTSIDE: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
+const ARROW: &str = "Arrow is a form of answers: write it in the service that answers";
 const PRODUCTS: &str =
     "multiply matrices through nautilus-hardware, which knows what is fastest on this machine";
 

@@ -8,6 +8,7 @@ mod contract;
 mod history;
 pub mod replay;
 mod roster;
+pub mod snapshot;
 
 pub use contract::{Effects, Engine, Input, Outgoing, Refusal, RestoreError, Stamp};
 pub use history::{History, HistoryView};

@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use nautilus_types::{InstrumentId, Symbol};
 use serde::{Deserialize, Serialize};
 
-/// Instrument numbers from here on are none of this platform: they are dense.
-const INSTRUMENT_END: usize = 1 << 20;
 const NOWHERE: u32 = u32::MAX;
 
 /// What a definition did.
@@ -35,6 +33,9 @@ pub struct Roster {
 }
 
 impl Roster {
+    /// Instrument numbers from here on are none of this platform: they are dense.
+    pub const NUMBERS_END: usize = 1 << 20;
+
     /// Rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -77,21 +78,24 @@ impl Roster {
         self.by_symbol.iter().map(|(symbol, row)| (*symbol, *row))
     }
 
+    /// The row of a symbol, made behind all others where there is none. `None` where there are `most` already.
+    pub fn admit(&mut self, symbol: Symbol, most: usize) -> Option<u32> {
+        if let Some(row) = self.find(symbol) {
+            return Some(row);
+        }
+        let row = u32::try_from(self.len()).ok().filter(|row| *row != NOWHERE && self.len() < most)?;
+        self.entries.push((symbol, InstrumentId::NONE));
+        self.by_symbol.insert(symbol, row);
+        Some(row)
+    }
+
     /// Takes a definition in. `None` where the number is none of this platform, or there are `most` rows already.
     pub fn define(&mut self, id: InstrumentId, symbol: Symbol, most: usize) -> Option<Defined> {
-        if id == InstrumentId::NONE || id.index() >= INSTRUMENT_END {
+        if id == InstrumentId::NONE || id.index() >= Self::NUMBERS_END {
             return None;
         }
-        let (row, is_new) = match self.by_symbol.get(&symbol) {
-            Some(row) => (*row, false),
-            None if self.entries.len() >= most => return None,
-            None => {
-                let row = u32::try_from(self.entries.len()).ok().filter(|row| *row != NOWHERE)?;
-                self.entries.push((symbol, InstrumentId::NONE));
-                self.by_symbol.insert(symbol, row);
-                (row, true)
-            }
-        };
+        let rows = self.len();
+        let row = self.admit(symbol, most)?;
         let old = std::mem::replace(&mut self.entries[row as usize].1, id);
         if let Some(route) = self.by_id.get_mut(old.index()).filter(|route| **route == row) {
             *route = NOWHERE;
@@ -99,7 +103,7 @@ impl Roster {
         self.route(id, row);
         Some(Defined {
             row,
-            is_new,
+            is_new: self.len() > rows,
             former: Some(old).filter(|old| *old != InstrumentId::NONE && *old != id),
         })
     }
@@ -137,7 +141,7 @@ impl From<Vec<(Symbol, InstrumentId)>> for Roster {
         for (row, (symbol, id)) in roster.entries.clone().into_iter().enumerate() {
             let Ok(row) = u32::try_from(row) else { break };
             roster.by_symbol.insert(symbol, row);
-            if id != InstrumentId::NONE && id.index() < INSTRUMENT_END && roster.row(id).is_none() {
+            if id != InstrumentId::NONE && id.index() < Self::NUMBERS_END && roster.row(id).is_none() {
                 roster.route(id, row);
             }
         }
@@ -167,8 +171,11 @@ mod tests {
             roster.define(InstrumentId(1), a, 2),
             Some(Defined { row: 0, is_new: true, former: None })
         );
-        assert_eq!(roster.define(InstrumentId(2), b, 2).unwrap().row, 1);
+        assert_eq!((roster.admit(b, 2), roster.id(1)), (Some(1), InstrumentId::NONE));
+        let numbered = roster.define(InstrumentId(2), b, 2).unwrap();
+        assert_eq!(numbered, Defined { row: 1, is_new: false, former: None });
         assert_eq!(roster.define(InstrumentId(3), symbol("C"), 2), None, "full");
+        assert_eq!((roster.admit(symbol("C"), 2), roster.admit(a, 2)), (None, Some(0)));
         assert_eq!(roster.define(InstrumentId::NONE, a, 2), None);
         assert_eq!(roster.define(InstrumentId(u32::MAX), a, 2), None);
         // B's number becomes A's.

@@ -19,6 +19,7 @@ pub mod shell;
 pub mod telemetry;
 
 mod listener;
+mod saved;
 mod tls;
 mod views;
 
@@ -29,6 +30,7 @@ pub use config::{Config, ConfigError, ServiceName};
 pub use listener::StopSignal;
 pub use platform::{Base, Connections, Platform, StartError};
 pub use problem::{Json, Path, Problem, Query, RawBody};
+pub use saved::saved_settings;
 pub use server::Running;
 pub use shell::{EngineHandle, Shell, wall_clock};
 pub use views::Views;

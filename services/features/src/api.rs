@@ -208,6 +208,10 @@ async fn get_history(
     let features = selection::features(&picture, query.set.as_deref(), query.features.as_deref())?;
     at_most_values(limit, &features)?;
     let (from, to) = (UnixNanos(query.from_ns.unwrap_or(0)), UnixNanos(query.to_ns.unwrap_or(u64::MAX)));
+    if from > to {
+        let detail = format!("from_ns is {} and to_ns {}; the first must not be later", from.0, to.0);
+        return Err(Problem::bad_request("invalid_query", detail));
+    }
     api.pool
         .run(move || {
             let all = past(&picture, place, from, to);

@@ -15,11 +15,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use nautilus_bus::Star;
 use nautilus_engine_features::{BookLimits, FeatureSet, FeaturesEngine, Snapshot};
-use nautilus_messages::record::Setting;
 use nautilus_messages::{BarSpec, EngineName};
-use nautilus_service::{ConfigError, Connections, EngineHandle, Running, Shell, StartError};
+use nautilus_service::{ConfigError, Connections, EngineHandle, Running, Shell, StartError, saved_settings};
 use nautilus_store::Store;
-use nautilus_types::FeatureSetName;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
@@ -81,7 +79,8 @@ pub async fn start(connections: Connections, listener: TcpListener) -> Result<Fe
         let (bar, key) = (config.bar, "engines.marketdata.engine.bars");
         tracing::warn!("no {bar} bars are built: features of bars stay absent until {key} lists {bar}");
     }
-    let sets = saved_sets(&connections.store).await;
+    let read = |text: &str| serde_json::from_str::<FeatureSet>(text);
+    let sets = saved_settings(&connections.store, EngineName::Features, read).await;
     let mut engine = FeaturesEngine::new(config, hub.engine.book, registry, fundamentals, sets)
         .map_err(|message| ConfigError::Setting { key: "engines.features".to_owned(), message })?;
     let picture: Picture = Arc::new(ArcSwap::from_pointee(engine.picture()));
@@ -104,28 +103,4 @@ impl Features {
         let defined = places.map(|place| selection::defined(&picture, picture.vector(place))).sum();
         (defined, picture.figures.values)
     }
-}
-
-/// The sets of earlier runs. Whatever cannot be read is left out, with a warning.
-async fn saved_sets(store: &Store) -> Vec<(FeatureSetName, FeatureSet)> {
-    let settings = store.settings(EngineName::Features).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "saved sets could not be read; there are none until they are made again");
-        Vec::new()
-    });
-    let read = |setting: &Setting| {
-        let name = setting.key.parse().map_err(|error| format!("{error}"))?;
-        let set = serde_json::from_str(&setting.value).map_err(|error| error.to_string())?;
-        Ok((name, set))
-    };
-    let mut saved = Vec::new();
-    // An empty value says that the set was deleted.
-    for setting in settings.iter().filter(|setting| !setting.value.is_empty()) {
-        match read(setting) {
-            Ok(set) => saved.push(set),
-            Err::<_, String>(error) => {
-                tracing::warn!(set = setting.key, error, "a saved set was ignored");
-            }
-        }
-    }
-    saved
 }

@@ -9,10 +9,8 @@ use nautilus_bus::Star;
 pub use nautilus_engine_vpin::Configuration;
 use nautilus_engine_vpin::VpinEngine;
 use nautilus_messages::EngineName;
-use nautilus_messages::record::Setting;
-use nautilus_service::{ConfigError, Connections, EngineHandle, Running, Shell, StartError};
+use nautilus_service::{ConfigError, Connections, EngineHandle, Running, Shell, StartError, saved_settings};
 use nautilus_store::Store;
-use nautilus_types::Symbol;
 use tokio::net::TcpListener;
 
 const ABOUT: &str = "Volume-synchronised probability of informed trading (VPIN), live from the market data bus and on \
@@ -41,34 +39,11 @@ pub async fn start(connections: Connections, listener: TcpListener) -> Result<Vp
         StartError::Config(ConfigError::Setting { key: "engines.vpin".into(), message: error })
     };
     defaults.check().map_err(|error| invalid(error.to_string()))?;
-    let saved = saved_configurations(&connections.store).await;
+    let saved = saved_settings(&connections.store, EngineName::Vpin, Configuration::from_json).await;
     let engine = VpinEngine::new(defaults, saved).map_err(|error| invalid(error.to_string()))?;
     let engine = Shell::new(engine, &connections)?.follow_star(&connections).spawn()?;
     let (store, star) = (connections.store.clone(), connections.star.clone());
     let api = api::router(engine.clone(), store.clone());
     let running = Running::start(connections, listener, engine.clone(), ABOUT, api)?;
     Ok(Vpin { running, engine, store, star })
-}
-
-/// What was configured in earlier runs. Whatever cannot be read falls back to the defaults, with a warning.
-async fn saved_configurations(store: &Store) -> Vec<(Symbol, Configuration)> {
-    let settings = store.settings(EngineName::Vpin).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "saved settings could not be read; instruments start with the defaults");
-        Vec::new()
-    });
-    let read = |setting: &Setting| {
-        let symbol = setting.key.parse().map_err(|error| format!("{error}"))?;
-        let configuration = Configuration::from_json(&setting.value).map_err(|error| error.to_string())?;
-        Ok((symbol, configuration))
-    };
-    let mut saved = Vec::new();
-    for setting in &settings {
-        match read(setting) {
-            Ok(configuration) => saved.push(configuration),
-            Err::<_, String>(error) => {
-                tracing::warn!(instrument = setting.key, error, "a saved setting was ignored");
-            }
-        }
-    }
-    saved
 }

@@ -145,6 +145,14 @@ impl Columns {
         self.values[port as usize][row] = value;
     }
 
+    /// Appends the newest values of a port to its history, which the layout has to give it.
+    #[inline]
+    pub(crate) fn remember(&mut self, port: Port, rows: &[u32]) {
+        let Some(history) = &mut self.histories[port as usize] else { return };
+        let values = &self.values[port as usize];
+        rows.iter().for_each(|&row| history.push(row as usize, values[row as usize]));
+    }
+
     /// Bytes of memory that the columns take.
     pub(crate) fn memory(&self) -> usize {
         let floats = self.values.iter().chain(&self.states).map(Vec::capacity).sum::<usize>();

@@ -12,7 +12,7 @@ use crate::sets::FeatureSet;
 pub struct Config {
     /// The bars that everything but microstructure ticks by; the hub has to build them. Default 1m.
     pub bar: BarSpec,
-    /// How long bars that close together are waited for, in milliseconds of market time: 0 to 60,000. Default 250.
+    /// How long bars that close together are waited for, in milliseconds of market time: 0 to 60,000. Default 1,000.
     pub settle_ms: u64,
     /// Intervals after which an instrument without a bar is no longer compared with others: 1 to 10,000. Default 5.
     pub universe_age_bars: u64,
@@ -26,7 +26,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             bar: "1m".parse().expect("1m is a bar interval"),
-            settle_ms: 250,
+            settle_ms: 1_000,
             universe_age_bars: 5,
             history_bytes: 256 << 20,
             instruments_max: 4_096,

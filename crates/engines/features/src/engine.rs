@@ -3,7 +3,10 @@
 //! Trades and quotes step an instrument's microstructure at once. Bars that close together make a *cut*: they step
 //! together, so that instruments are compared at the same instant. A cut is complete when every instrument that had a
 //! bar recently has delivered, or when market time has gone on by `settle_ms`; a bar that comes later makes a cut of its
-//! own.
+//! own. What an instrument's bar sees of its trades and quotes is what there was when it came, however long it waits.
+//!
+//! When an instrument's source starts over with a time that was there already, its past is forgotten: values and the
+//! history that readers see are those of one session, however often it is replayed. Cuts, events and losses are counted on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

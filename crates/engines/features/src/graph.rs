@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::columns::{Columns, Layout, Port};
 use crate::expression::{Expression, FormulaError, Kind};
 use crate::inputs::{Clock, Source};
-use crate::kernel::{self, Kernel, Universe};
+use crate::kernel::{Kernel, Task, Universe};
 use crate::operations::{self, Operation, Ticks};
 
 /// Nodes, at most.
@@ -36,6 +36,9 @@ struct Node {
     kernel: Box<dyn Kernel>,
     inputs: Vec<Port>,
     first: Port,
+    outputs: usize,
+    /// Outputs whose past is needed.
+    remembered: Vec<Port>,
     clock: Clock,
 }
 
@@ -134,16 +137,35 @@ impl Graph {
     pub(crate) fn step(&self, clock: Clock, columns: &mut Columns, rows: &[u32], universe: &Universe) {
         let program = &self.programs[index(clock)];
         for &port in &program.inputs {
-            kernel::remember(columns, port as usize, rows);
+            columns.remember(port, rows);
         }
         for stage in &program.stages {
             let block = if stage.is_local { BLOCK } else { usize::MAX };
             for rows in rows.chunks(block) {
                 for &at in &stage.nodes {
-                    let node = &self.nodes[at];
-                    kernel::step(&*node.kernel, at, &node.inputs, node.first, columns, rows, universe);
+                    self.step_node(at, columns, rows, universe);
                 }
             }
+        }
+    }
+
+    /// Steps one node: its kernel over `rows`, then the histories of what came out.
+    #[inline]
+    fn step_node(&self, at: usize, columns: &mut Columns, rows: &[u32], universe: &Universe) {
+        let node = &self.nodes[at];
+        // What a node follows from comes before it.
+        let (before, own) = columns.values.split_at_mut(node.first as usize);
+        node.kernel.run(Task {
+            rows,
+            universe,
+            inputs: &node.inputs,
+            values: before,
+            histories: &columns.histories,
+            state: &mut columns.states[at],
+            out: &mut own[..node.outputs],
+        });
+        for &port in &node.remembered {
+            columns.remember(port, rows);
         }
     }
 }
@@ -392,7 +414,8 @@ impl<'a> Compiler<'a> {
             self.add_port(clock, before + kernel.warm(output));
         }
         self.layout.slots.push(kernel.slots());
-        self.nodes.push(Node { kernel, inputs: ports, first, clock });
+        let outputs = kernel.outputs();
+        self.nodes.push(Node { kernel, inputs: ports, first, outputs, remembered: Vec::new(), clock });
         self.known.insert(key, first);
         Ok(first + output)
     }
@@ -453,7 +476,7 @@ impl<'a> Compiler<'a> {
             let round = node.inputs.iter().map(|port| rounds[*port as usize]).max().unwrap_or(0);
             let is_local = node.kernel.is_local();
             let first = node.first as usize;
-            rounds[first..first + node.kernel.outputs()].fill(round + usize::from(!is_local));
+            rounds[first..first + node.outputs].fill(round + usize::from(!is_local));
             if node.clock.ticks_with(clock) {
                 stages.entry((round, !is_local)).or_default().push(at);
             }
@@ -461,7 +484,11 @@ impl<'a> Compiler<'a> {
         stages.into_iter().map(|((_, looks), nodes)| Stage { is_local: !looks, nodes }).collect()
     }
 
-    fn finish(self, features: Vec<Output>) -> Graph {
+    fn finish(mut self, features: Vec<Output>) -> Graph {
+        for node in &mut self.nodes {
+            let outputs = node.first..node.first + node.outputs as Port;
+            node.remembered = outputs.filter(|port| self.layout.depths[*port as usize] > 0).collect();
+        }
         let programs = Clock::ALL.map(|clock| Program {
             inputs: Source::ALL
                 .iter()

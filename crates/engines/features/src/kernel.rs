@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 
-use crate::columns::{Columns, History, Port, UNDEFINED, defined};
+use crate::columns::{History, Port, UNDEFINED, defined};
 
 /// What all instruments have in common when a bar closes.
 #[derive(Debug, Clone, Default)]
@@ -26,9 +26,9 @@ pub(crate) struct Task<'a> {
     /// The instruments that step.
     pub(crate) rows: &'a [u32],
     pub(crate) universe: &'a Universe,
-    inputs: &'a [Port],
-    values: &'a [Vec<f64>],
-    histories: &'a [Option<History>],
+    pub(crate) inputs: &'a [Port],
+    pub(crate) values: &'a [Vec<f64>],
+    pub(crate) histories: &'a [Option<History>],
     pub(crate) state: &'a mut [f64],
     pub(crate) out: &'a mut [Vec<f64>],
 }
@@ -113,12 +113,12 @@ impl<C: Cell<I, O>, const I: usize, const O: usize> Kernel for Of<C, I, O> {
         self.0.warm()[output]
     }
 
-    fn run(&self, task: Task<'_>) {
+    fn run(&self, mut task: Task<'_>) {
         let lengths = self.0.windows();
         if self.0.slots() == 0 && lengths.iter().all(|length| *length == 0) && is_run(task.rows) {
-            self.run_on_present_values(task);
+            self.run_on_present_values(&mut task);
         } else {
-            self.run_row_by_row(task, lengths);
+            self.run_row_by_row(&mut task, lengths);
         }
     }
 }
@@ -138,7 +138,7 @@ impl<C: Cell<I, O>, const I: usize, const O: usize> Of<C, I, O> {
     }
 
     /// Columns of neighbours, which the processor takes several of at once.
-    fn run_on_present_values(&self, task: Task<'_>) {
+    fn run_on_present_values(&self, task: &mut Task<'_>) {
         let rows = task.rows[0] as usize..task.rows[0] as usize + task.rows.len();
         let inputs: [&[f64]; I] = std::array::from_fn(|input| &task.values(input)[rows.clone()]);
         let mut out = task.out.iter_mut().map(|column| &mut column[rows.clone()]);
@@ -152,12 +152,13 @@ impl<C: Cell<I, O>, const I: usize, const O: usize> Of<C, I, O> {
         }
     }
 
-    fn run_row_by_row(&self, task: Task<'_>, lengths: [usize; I]) {
+    fn run_row_by_row(&self, task: &mut Task<'_>, lengths: [usize; I]) {
         let values: [&[f64]; I] = std::array::from_fn(|input| task.values(input));
         let histories: [Option<&History>; I] =
             std::array::from_fn(|input| (lengths[input] > 0).then(|| task.history(input)));
         let slots = self.0.slots();
-        for &row in task.rows {
+        let rows = task.rows;
+        for &row in rows {
             let row = row as usize;
             let x: [f64; I] = std::array::from_fn(|input| values[input][row]);
             let windows: [&[f64]; I] = std::array::from_fn(|input| match histories[input] {
@@ -169,42 +170,5 @@ impl<C: Cell<I, O>, const I: usize, const O: usize> Of<C, I, O> {
                 column[row] = value;
             }
         }
-    }
-}
-
-/// Steps one node: its kernel over `rows`, then the histories of what came out.
-#[inline]
-pub(crate) fn step(
-    kernel: &dyn Kernel,
-    node: usize,
-    inputs: &[Port],
-    first: Port,
-    columns: &mut Columns,
-    rows: &[u32],
-    universe: &Universe,
-) {
-    let first = first as usize;
-    let outputs = kernel.outputs();
-    let (before, own) = columns.values.split_at_mut(first);
-    kernel.run(Task {
-        rows,
-        universe,
-        inputs,
-        values: before,
-        histories: &columns.histories,
-        state: &mut columns.states[node],
-        out: &mut own[..outputs],
-    });
-    for port in first..first + outputs {
-        remember(columns, port, rows);
-    }
-}
-
-/// Appends the newest values of a port to its history, if it has one.
-#[inline]
-pub(crate) fn remember(columns: &mut Columns, port: usize, rows: &[u32]) {
-    if let Some(history) = &mut columns.histories[port] {
-        let values = &columns.values[port];
-        rows.iter().for_each(|&row| history.push(row as usize, values[row as usize]));
     }
 }

@@ -4,6 +4,7 @@
 //! registry is made once and never changed. What a formula means is the graph's business.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
@@ -213,21 +214,28 @@ pub struct FunctionView {
 pub struct Registry {
     definitions: Vec<Definition>,
     by_id: BTreeMap<String, u32>,
-    functions: BTreeMap<String, (FunctionText, Function)>,
+    vocabulary: Arc<Vocabulary>,
     digest: u64,
     pub(crate) graph: Graph,
+}
+
+/// What names in formulas mean.
+#[derive(Debug, Default)]
+struct Vocabulary {
+    formulas: BTreeMap<String, Expression>,
+    functions: BTreeMap<String, (FunctionText, Function)>,
 }
 
 /// What is being put together.
 #[derive(Default)]
 struct Draft {
     definitions: Vec<Definition>,
-    formulas: BTreeMap<String, Expression>,
+    /// By definition, its place among the user's templates.
     templates: Vec<Option<usize>>,
-    functions: BTreeMap<String, (FunctionText, Function)>,
+    vocabulary: Vocabulary,
 }
 
-impl Names for Draft {
+impl Names for Vocabulary {
     fn definition(&self, id: &str) -> Option<&Expression> {
         self.formulas.get(id)
     }
@@ -247,7 +255,7 @@ impl Registry {
         for (index, template) in user.iter().enumerate() {
             draft.expand(template, Some(index))?;
         }
-        draft.compile(None)
+        draft.compile()
     }
 
     /// The same definitions, of which only those named, and what they need, are computed.
@@ -255,10 +263,21 @@ impl Registry {
     /// # Errors
     /// When one is not defined.
     pub fn only(&self, ids: &[&str]) -> Result<Self, DefinitionError> {
-        let mut draft = Draft::standard();
-        draft.definitions.clone_from(&self.definitions);
-        draft.formulas = self.definitions.iter().map(|d| (d.id.clone(), parsed(&d.formula))).collect();
-        draft.compile(Some(ids))
+        let wrong = |id: &str, message: &str| error(id, None, message.to_owned());
+        let chosen = |id: &&str| {
+            let missing = || wrong(id, "it is not defined; GET /v1/features lists all");
+            self.find(id).map(|place| self.definitions[place].clone()).ok_or_else(missing)
+        };
+        let definitions: Vec<Definition> = ids.iter().map(chosen).collect::<Result<_, _>>()?;
+        let by_id = places(&definitions);
+        if by_id.len() < definitions.len() {
+            let twice = ids.iter().enumerate().find(|(place, id)| ids[..*place].contains(id));
+            return Err(wrong(twice.map_or("", |(_, id)| id), "it is asked for twice; name it once"));
+        }
+        let vocabulary = Arc::clone(&self.vocabulary);
+        let graph =
+            Graph::compile(&*vocabulary, ids).map_err(|(id, message)| wrong(&id, &message.to_string()))?;
+        Ok(Self { digest: digest(&definitions, &vocabulary), definitions, by_id, vocabulary, graph })
     }
 
     /// Every definition, in the order of values.
@@ -299,7 +318,7 @@ impl Registry {
             words: operation.words.to_owned(),
             formula: None,
         });
-        let written = self.functions.values().map(|(text, _)| FunctionView {
+        let written = self.vocabulary.functions.values().map(|(text, _)| FunctionView {
             signature: match text.arguments.as_slice() {
                 [] => text.name.clone(),
                 arguments => format!("{}({})", text.name, arguments.join(", ")),
@@ -309,11 +328,6 @@ impl Registry {
         });
         built_in.chain(written).collect()
     }
-}
-
-/// A formula that was read before.
-fn parsed(formula: &str) -> Expression {
-    Expression::parse(formula).expect("a definition's formula was read when the definition was made")
 }
 
 impl Draft {
@@ -337,7 +351,7 @@ impl Draft {
         let body = Expression::parse(&text.formula)
             .unwrap_or_else(|error| panic!("the standard function '{}': {error}", text.name));
         let function = Function { arguments: text.arguments.clone(), body };
-        let known = self.functions.insert(text.name.clone(), (text, function));
+        let known = self.vocabulary.functions.insert(text.name.clone(), (text, function));
         assert!(known.is_none(), "a standard function is defined twice");
     }
 
@@ -348,11 +362,11 @@ impl Draft {
             let (id, formula) = (fill(&template.id), fill(&template.formula));
             let refuse = |message: String| DefinitionError { id: id.clone(), template: index, message };
             check_id(&id).map_err(refuse)?;
-            if self.formulas.contains_key(&id) {
+            if self.vocabulary.formulas.contains_key(&id) {
                 return Err(refuse("it is defined already; choose another id".to_owned()));
             }
             if Source::named(&id).is_some()
-                || self.functions.contains_key(&id)
+                || self.vocabulary.functions.contains_key(&id)
                 || operations::named(&id).is_some()
             {
                 return Err(refuse("an input or a function has that name; choose another id".to_owned()));
@@ -364,7 +378,7 @@ impl Draft {
             }
             let expression =
                 Expression::parse(&formula).map_err(|error| refuse(format!("{error}: {formula}")))?;
-            self.formulas.insert(id.clone(), expression);
+            self.vocabulary.formulas.insert(id.clone(), expression);
             self.templates.push(index);
             self.definitions.push(Definition {
                 id,
@@ -383,33 +397,23 @@ impl Draft {
         Ok(())
     }
 
-    /// All definitions, or those named in the order in which they are.
-    fn compile(mut self, only: Option<&[&str]>) -> Result<Registry, DefinitionError> {
-        if let Some(ids) = only {
-            let find = |id: &&str| {
-                let missing = || error(id, None, "it is not defined; GET /v1/features lists all".to_owned());
-                self.definitions.iter().find(|d| d.id == *id).cloned().ok_or_else(missing)
-            };
-            self.definitions = ids.iter().map(find).collect::<Result<_, _>>()?;
-        }
+    fn compile(mut self) -> Result<Registry, DefinitionError> {
         let ids: Vec<&str> = self.definitions.iter().map(|definition| definition.id.as_str()).collect();
-        let graph = Graph::compile(&self, &ids).map_err(|(id, wrong)| self.explain(&id, &wrong))?;
+        let graph =
+            Graph::compile(&self.vocabulary, &ids).map_err(|(id, wrong)| self.explain(&id, &wrong))?;
         let mut used = Used::default();
-        let inputs: Vec<_> = self.definitions.iter().map(|d| used.by(&self, &d.id)).collect();
-        let outputs = graph.features.iter().zip(inputs);
-        for (definition, (output, inputs)) in self.definitions.iter_mut().zip(outputs) {
+        for (definition, output) in self.definitions.iter_mut().zip(&graph.features) {
             (definition.warm_up, definition.clock) = (output.warm, output.clock);
+            let inputs = used.by(&self.vocabulary, &definition.id);
             definition.inputs = inputs.into_iter().map(Source::name).collect();
         }
-        let mut by_id = BTreeMap::new();
-        for (index, definition) in self.definitions.iter().enumerate() {
-            let index = u32::try_from(index).expect("definitions are bounded");
-            if by_id.insert(definition.id.clone(), index).is_some() {
-                return Err(error(&definition.id, None, "it is asked for twice; name it once".to_owned()));
-            }
-        }
-        let digest = digest(&self.definitions);
-        Ok(Registry { definitions: self.definitions, by_id, functions: self.functions, digest, graph })
+        Ok(Registry {
+            by_id: places(&self.definitions),
+            digest: digest(&self.definitions, &self.vocabulary),
+            definitions: self.definitions,
+            vocabulary: Arc::new(self.vocabulary),
+            graph,
+        })
     }
 
     fn explain(&self, id: &str, wrong: &FormulaError) -> DefinitionError {
@@ -418,6 +422,10 @@ impl Draft {
         let formula = place.map_or("", |place| self.definitions[place].formula.as_str());
         error(id, template, format!("{wrong}: {formula}"))
     }
+}
+
+fn places(definitions: &[Definition]) -> BTreeMap<String, u32> {
+    (0..).zip(definitions).map(|(place, definition)| (definition.id.clone(), place)).collect()
 }
 
 fn error(id: &str, template: Option<usize>, message: String) -> DefinitionError {
@@ -470,8 +478,14 @@ impl Used {
     }
 }
 
-fn digest(definitions: &[Definition]) -> u64 {
+/// Of ids, versions and formulas, those of functions included.
+fn digest(definitions: &[Definition], vocabulary: &Vocabulary) -> u64 {
     let mut hash = Xxh3::new();
+    for (text, _) in vocabulary.functions.values() {
+        hash.update(text.name.as_bytes());
+        hash.update(text.formula.as_bytes());
+        hash.update(&[0]);
+    }
     for definition in definitions {
         hash.update(definition.id.as_bytes());
         hash.update(&definition.version.to_le_bytes());

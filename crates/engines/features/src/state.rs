@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nautilus_engine::Roster;
+use nautilus_engine::snapshot::check_version;
 use nautilus_messages::BarSpec;
 use nautilus_types::{InstrumentId, UnixNanos};
 use serde::{Deserialize, Serialize};
@@ -84,11 +85,7 @@ impl FeaturesEngine {
 
     /// Puts a saved state in the place of the present one, or says why it is none. The state is unchanged then.
     pub(crate) fn adopt(&mut self, bytes: &[u8]) -> Result<(), String> {
-        match bytes.first() {
-            Some(&VERSION) => {}
-            Some(version) => return Err(format!("its version is {version}, this build reads {VERSION}")),
-            None => return Err("it is empty".to_owned()),
-        }
+        check_version(bytes, VERSION)?;
         let sealed = bytes.split_last_chunk::<SEAL>();
         let (bytes, _) = sealed
             .filter(|(bytes, seal)| xxh3_64(bytes) == u64::from_le_bytes(**seal))

@@ -259,9 +259,9 @@ fn microstructure_is_what_the_frames_and_the_book_say() {
                     assert_near(&picture, "trade_imbalance_60", Some(signed / size), n);
                     let rate = oracle.faded(10.0, |_| 1.0) * 2.0f64.ln() / 10.0;
                     assert_near(&picture, "trade_rate_10", Some(rate), n);
-                    assert_near(&picture, "kyle_trades_50", oracle.kyle(50), n);
+                    assert_near(&picture, "kyle_trades_100", oracle.kyle(100), n);
                     // The root of a rounding error is far larger than the error: of a price of 1, then.
-                    assert_near_from(1.0, &picture, "roll_trades_50", oracle.roll(50), n);
+                    assert_near_from(1.0, &picture, "roll_trades_100", oracle.roll(100), n);
                 }
                 _ => {}
             }

@@ -24,7 +24,7 @@ const SYMBOLS: [&str; 4] = ["AAA", "BBB", "CCC", "DDD"];
 fn sets() -> Vec<(&'static str, FeatureSet)> {
     vec![
         ("bars", set(&["return_1", "rank_return_1", "mid"], Publish::Bar)),
-        ("events", set(&["ofi_10", "mid", "kyle_trades_50", "return_5"], Publish::Event)),
+        ("events", set(&["ofi_10", "mid", "kyle_trades_100", "return_5"], Publish::Event)),
     ]
 }
 

@@ -13,7 +13,7 @@ use tape::{Prices, START, Tape, UNIT, engine_of, feed, newest, past, picture, re
 
 const DAY: u64 = 86_400_000_000_000;
 /// Long enough for a year's windows to fill and move on.
-const BARS: usize = 400;
+const BARS: usize = 320;
 
 /// Each symbol's bars, oldest first, in billionths.
 #[allow(clippy::disallowed_methods)] // A test may read a file.

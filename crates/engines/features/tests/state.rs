@@ -26,7 +26,7 @@ fn few() -> Arc<Registry> {
     static FEW: OnceLock<Arc<Registry>> = OnceLock::new();
     let bars =
         ["return_5", "volatility_20", "rank_return_1", "sector_percentile_return_1", "spread_at_close_5"];
-    let events = ["mid", "ofi_10", "kyle_trades_50", "depth_imbalance_5"];
+    let events = ["mid", "ofi_10", "kyle_trades_100", "depth_imbalance_5"];
     Arc::clone(FEW.get_or_init(|| only(&[&bars[..], &events].concat())))
 }
 

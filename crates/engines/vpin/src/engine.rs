@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nautilus_engine::{Effects, Engine, History, HistoryView, Input, RestoreError, Stamp};
+use nautilus_engine::{Effects, Engine, History, HistoryView, Input, RestoreError, Roster, Stamp, snapshot};
 use nautilus_messages::EngineName;
 use nautilus_messages::frame::{Definition, FrameRef, Gap, Trade, flags};
 use nautilus_messages::mesh::{
@@ -21,11 +21,7 @@ use crate::{BucketRow, Configuration, ConfigurationError, LaneView, VpinView};
 
 /// Completed buckets kept for each classification.
 const HISTORY: usize = 4_096;
-/// Instrument numbers from here on are ignored, and so are further instruments: numbers are dense, so a larger one is
-/// no number of this platform.
-const INSTRUMENT_END: usize = 1 << 20;
-const SNAPSHOT_VERSION: u8 = 2;
-const NOT_DEFINED: u32 = u32::MAX;
+const SNAPSHOT_VERSION: u8 = 3;
 
 /// What the HTTP interface may ask.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,18 +41,14 @@ pub struct VpinEngine {
     defaults: Configuration,
     /// Configurations of instruments not defined yet.
     saved: BTreeMap<Symbol, Configuration>,
+    roster: Roster,
     slots: Vec<Slot>,
-    slot_of_symbol: BTreeMap<Symbol, u32>,
-    /// By instrument number; [`NOT_DEFINED`] where there is none.
-    slot_of_id: Vec<u32>,
     lost_on_star: u64,
     changed: Vec<u32>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Slot {
-    id: InstrumentId,
-    symbol: Symbol,
     configuration: Configuration,
     flow: Flow,
     histories: [History<BucketRow>; 4],
@@ -72,8 +64,9 @@ struct Slot {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Snapshot<S> {
+struct Snapshot<R, S> {
     version: u8,
+    roster: R,
     slots: S,
     lost_on_star: u64,
 }
@@ -92,9 +85,8 @@ impl VpinEngine {
         Ok(Self {
             defaults,
             saved,
+            roster: Roster::default(),
             slots: Vec::new(),
-            slot_of_symbol: BTreeMap::new(),
-            slot_of_id: Vec::new(),
             lost_on_star: 0,
             changed: Vec::new(),
         })
@@ -102,27 +94,22 @@ impl VpinEngine {
 
     /// The symbols defined so far, in order.
     pub fn instruments(&self) -> impl Iterator<Item = Symbol> {
-        self.slot_of_symbol.keys().copied()
+        self.roster.symbols().map(|(symbol, _)| symbol)
     }
 
     #[inline]
-    fn slot_at(&self, id: InstrumentId) -> Option<u32> {
-        self.slot_of_id.get(id.index()).copied().filter(|&slot| slot != NOT_DEFINED)
-    }
-
-    #[inline]
-    fn touch(&mut self, at: u32) -> &mut Slot {
-        let slot = &mut self.slots[at as usize];
+    fn touch(&mut self, row: u32) -> &mut Slot {
+        let slot = &mut self.slots[row as usize];
         if !slot.changed {
             slot.changed = true;
-            self.changed.push(at);
+            self.changed.push(row);
         }
         slot
     }
 
     #[inline]
     fn trade(&mut self, frame: &Trade, out: &mut Effects) {
-        let Some(at) = self.slot_at(frame.header.instrument()) else { return };
+        let Some(row) = self.roster.row(frame.header.instrument()) else { return };
         let Ok(quantity) = u64::try_from(frame.quantity_nanos.get()) else { return };
         let print = Print {
             ts: frame.header.ts_event(),
@@ -130,16 +117,17 @@ impl VpinEngine {
             quantity,
             aggressor: frame.aggressor.get(),
         };
-        let slot = self.touch(at);
+        self.touch(row);
+        let (roster, slot) = (&self.roster, &mut self.slots[row as usize]);
         if std::mem::take(&mut slot.starts_over) && print.ts <= slot.flow.newest {
-            *slot = Slot { changed: true, ..Slot::new(slot.id, slot.symbol, slot.configuration) };
+            *slot = Slot { changed: true, ..Slot::new(slot.configuration) };
         }
-        let Slot { symbol, configuration, flow, histories, views, .. } = slot;
+        let Slot { configuration, flow, histories, views, .. } = slot;
         let primary = configuration.classification;
         flow.trade(print, &mut |classification, bucket| {
             histories[classification as usize].push(BucketRow::from(bucket));
             views[classification as usize] = None;
-            report(*symbol, classification, primary, bucket, out);
+            report(roster.symbol(row), classification, primary, bucket, out);
         });
     }
 
@@ -147,41 +135,17 @@ impl VpinEngine {
     fn define(&mut self, definition: &Definition) {
         let Ok(instrument) = definition.instrument() else { return };
         let (id, symbol) = (instrument.id, instrument.symbol);
-        if id == InstrumentId::NONE || id.index() >= INSTRUMENT_END {
-            return;
+        // As many instruments as there are numbers.
+        let Some(defined) = self.roster.define(id, symbol, Roster::NUMBERS_END) else { return };
+        if defined.is_new {
+            self.slots.push(Slot::new(*self.saved.get(&symbol).unwrap_or(&self.defaults)));
         }
-        let at = match self.slot_of_symbol.get(&symbol) {
-            Some(&at) => at,
-            None if self.slots.len() >= INSTRUMENT_END => return,
-            None => self.insert(Slot::new(id, symbol, *self.saved.get(&symbol).unwrap_or(&self.defaults))),
-        };
-        let old = std::mem::replace(&mut self.slots[at as usize].id, id);
-        self.unroute(old, at);
-        self.route(id, at);
-        self.touch(at).starts_over |= definition.header.has(flags::STARTS_OVER);
+        self.touch(defined.row).starts_over |= definition.header.has(flags::STARTS_OVER);
     }
 
-    fn insert(&mut self, slot: Slot) -> u32 {
-        let at = u32::try_from(self.slots.len()).expect("fewer instruments than a u32 counts");
-        self.slot_of_symbol.insert(slot.symbol, at);
-        self.slots.push(slot);
-        at
-    }
-
-    fn unroute(&mut self, id: InstrumentId, at: u32) {
-        if let Some(route) = self.slot_of_id.get_mut(id.index()).filter(|route| **route == at) {
-            *route = NOT_DEFINED;
-        }
-    }
-
-    fn route(&mut self, id: InstrumentId, at: u32) {
-        if self.slot_of_id.len() <= id.index() {
-            self.slot_of_id.resize(id.index() + 1, NOT_DEFINED);
-        }
-        // Whoever held the number before has none until it is defined anew.
-        let previous = std::mem::replace(&mut self.slot_of_id[id.index()], at);
-        if previous != NOT_DEFINED && previous != at {
-            self.slots[previous as usize].id = InstrumentId::NONE;
+    fn touch_all(&mut self) {
+        for row in 0..self.slots.len() as u32 {
+            self.touch(row);
         }
     }
 
@@ -189,11 +153,9 @@ impl VpinEngine {
         let id = gap.header.instrument();
         if id == InstrumentId::NONE {
             self.lost_on_star = self.lost_on_star.saturating_add(gap.lost());
-            (0..self.slots.len()).for_each(|at| {
-                self.touch(u32::try_from(at).expect("fewer instruments than a u32 counts"));
-            });
-        } else if let Some(at) = self.slot_at(id) {
-            let slot = self.touch(at);
+            self.touch_all();
+        } else if let Some(row) = self.roster.row(id) {
+            let slot = self.touch(row);
             slot.lost = slot.lost.saturating_add(gap.lost());
         }
     }
@@ -201,8 +163,8 @@ impl VpinEngine {
     fn answer(&self, request: &Message, out: &mut Effects) {
         let Body::VpinRequest(wanted) = request.body else { return };
         let instrument = wanted.instrument;
-        let latest = self.slot_of_symbol.get(&instrument).and_then(|&at| {
-            let slot = &self.slots[at as usize];
+        let latest = self.roster.find(instrument).and_then(|row| {
+            let slot = &self.slots[row as usize];
             let classification = slot.configuration.classification;
             let bucket = slot.flow.lanes[classification as usize].latest()?;
             Some(update(instrument, classification, bucket))
@@ -211,7 +173,7 @@ impl VpinEngine {
     }
 
     fn configure(&mut self, instrument: Symbol, configuration: Configuration, out: &mut Effects) {
-        let Some(&at) = self.slot_of_symbol.get(&instrument) else {
+        let Some(row) = self.roster.find(instrument) else {
             return out.refuse(
                 "unknown_instrument",
                 format!("instrument {instrument} is not known; configure it once it has been defined"),
@@ -220,40 +182,28 @@ impl VpinEngine {
         if let Err(error) = configuration.check() {
             return out.refuse("invalid_configuration", error.to_string());
         }
-        let slot = self.touch(at);
-        *slot = Slot { lost: slot.lost, changed: true, ..Slot::new(slot.id, instrument, configuration) };
+        let slot = self.touch(row);
+        *slot = Slot { lost: slot.lost, changed: true, ..Slot::new(configuration) };
         let (engine, key, value) = (EngineName::Vpin, instrument.to_string(), configuration.to_json());
         out.records.push(Record::Setting(Setting { engine, key, value }));
     }
 
     /// Puts decoded slots in the place of the present ones, or says why they do not fit together.
-    fn adopt(&mut self, snapshot: Snapshot<Vec<Slot>>) -> Result<(), String> {
-        let mut fresh = Self {
-            defaults: self.defaults,
-            saved: self.saved.clone(),
-            slots: Vec::new(),
-            slot_of_symbol: BTreeMap::new(),
-            slot_of_id: Vec::new(),
-            lost_on_star: snapshot.lost_on_star,
-            changed: Vec::new(),
-        };
-        for slot in snapshot.slots {
-            let (id, symbol) = (slot.id, slot.symbol);
+    fn adopt(&mut self, snapshot: Snapshot<Roster, Vec<Slot>>) -> Result<(), String> {
+        let Snapshot { roster, slots, lost_on_star, .. } = snapshot;
+        if !roster.is_consistent() || roster.len() != slots.len() {
+            return Err("its instruments contradict each other".to_owned());
+        }
+        for (row, slot) in (0..).zip(&slots) {
+            let symbol = roster.symbol(row);
             slot.configuration.check().map_err(|e| format!("configuration of {symbol}: {e}"))?;
             if !slot.flow.is_consistent(&slot.configuration) {
                 return Err(format!("the state of {symbol} contradicts itself"));
             }
-            let taken = id != InstrumentId::NONE && fresh.slot_at(id).is_some();
-            if fresh.slot_of_symbol.contains_key(&symbol) || taken || id.index() >= INSTRUMENT_END {
-                return Err(format!("instrument {symbol} stands there twice or has an impossible number"));
-            }
-            let at = fresh.insert(slot);
-            if id != InstrumentId::NONE {
-                fresh.route(id, at);
-            }
-            fresh.touch(at);
         }
-        *self = fresh;
+        (self.roster, self.slots, self.lost_on_star) = (roster, slots, lost_on_star);
+        self.changed.clear();
+        self.touch_all();
         Ok(())
     }
 }
@@ -279,41 +229,29 @@ impl Engine for VpinEngine {
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        let snapshot =
-            Snapshot { version: SNAPSHOT_VERSION, slots: &self.slots, lost_on_star: self.lost_on_star };
+        let Self { roster, slots, lost_on_star, .. } = self;
+        let snapshot = Snapshot { version: SNAPSHOT_VERSION, roster, slots, lost_on_star: *lost_on_star };
         postcard::to_allocvec(&snapshot).expect("the state is plain data, which postcard always encodes")
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let refuse = |reason: String| RestoreError { engine: Self::NAME, reason };
-        match snapshot.first() {
-            Some(&SNAPSHOT_VERSION) => {}
-            Some(version) => {
-                return Err(refuse(format!("its version is {version}, this build reads {SNAPSHOT_VERSION}")));
-            }
-            None => return Err(refuse("it is empty".to_owned())),
-        }
-        match postcard::take_from_bytes::<Snapshot<Vec<Slot>>>(snapshot) {
-            Ok((decoded, [])) => self.adopt(decoded).map_err(refuse),
-            Ok((_, rest)) => Err(refuse(format!("{} bytes are left over", rest.len()))),
-            Err(error) => Err(refuse(format!("it does not decode ({error})"))),
-        }
+        let decoded = snapshot::decode(snapshot, SNAPSHOT_VERSION);
+        let adopted = decoded.and_then(|decoded| self.adopt(decoded));
+        adopted.map_err(|reason| RestoreError { engine: Self::NAME, reason })
     }
 
     fn publish(&mut self, sink: &mut dyn FnMut(Symbol, VpinView)) {
-        for at in self.changed.drain(..) {
-            let slot = &mut self.slots[at as usize];
+        for row in self.changed.drain(..) {
+            let (symbol, slot) = (self.roster.symbol(row), &mut self.slots[row as usize]);
             slot.changed = false;
-            sink(slot.symbol, slot.view(self.lost_on_star));
+            sink(symbol, slot.view(symbol, self.lost_on_star));
         }
     }
 }
 
 impl Slot {
-    fn new(id: InstrumentId, symbol: Symbol, configuration: Configuration) -> Self {
+    fn new(configuration: Configuration) -> Self {
         Self {
-            id,
-            symbol,
             configuration,
             flow: Flow::trailing(&configuration),
             histories: std::array::from_fn(|_| History::new(HISTORY)),
@@ -324,14 +262,14 @@ impl Slot {
         }
     }
 
-    fn view(&mut self, lost_on_star: u64) -> VpinView {
+    fn view(&mut self, instrument: Symbol, lost_on_star: u64) -> VpinView {
         let Self { flow, histories, views, .. } = self;
         let lanes = std::array::from_fn(|n| {
             let history = views[n].get_or_insert_with(|| Arc::new(histories[n].view()));
             lane_view(Classification::ALL[n], flow, Arc::clone(history))
         });
         VpinView {
-            instrument: self.symbol,
+            instrument,
             configuration: self.configuration,
             bucket_volume: flow.volume.size.map(|size| quantity(size.whole)),
             bucket_volume_source: flow.volume.source,

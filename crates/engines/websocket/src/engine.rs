@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use nautilus_book::BookLimits;
-use nautilus_engine::{Effects, Engine, Input, RestoreError, Stamp};
+use nautilus_engine::{Effects, Engine, Input, RestoreError, Roster, Stamp, snapshot};
 use nautilus_messages::EngineName;
 use nautilus_messages::frame::{Definition, FrameRef, GapCause, flags};
 use nautilus_messages::mesh::{Body, EngineHealth, Message};
@@ -21,11 +21,8 @@ use crate::topic::Topic;
 
 /// Instruments; further ones are ignored. The star keeps snapshots of as many.
 const INSTRUMENTS_MAX: usize = 1 << 16;
-/// Instrument numbers from here on are none of this platform: they are dense.
-const INSTRUMENT_END: usize = 1 << 20;
 /// The saved state's layout. Raise it with every change of what is saved.
-const SNAPSHOT_VERSION: u8 = 1;
-const NOT_DEFINED: u32 = u32::MAX;
+const SNAPSHOT_VERSION: u8 = 2;
 
 /// How far one engine has come.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -41,10 +38,9 @@ struct System {
 #[derive(Debug, Default)]
 pub struct WebsocketEngine {
     limits: BookLimits,
+    /// A hub that restarted numbers instruments anew: until it defines one again, it has no number.
+    roster: Roster,
     slots: Vec<Slot>,
-    slot_of_symbol: BTreeMap<Symbol, u32>,
-    /// By instrument number; [`NOT_DEFINED`] where there is none.
-    slot_of_id: Vec<u32>,
     /// Numbers that were heard before their definition, with the last frame's sequence: a snapshot must not be
     /// older than that.
     strangers: BTreeMap<InstrumentId, u64>,
@@ -63,7 +59,7 @@ impl WebsocketEngine {
     pub fn topics(&self) -> impl Iterator<Item = (Topic, u64)> {
         let systems = EngineName::ALL.into_iter().zip(&self.systems).filter(|(_, system)| system.seq > 0);
         let systems = systems.map(|(engine, system)| (Topic::System(engine), system.seq));
-        self.slot_of_symbol.values().flat_map(|&at| self.slots[at as usize].topics()).chain(systems)
+        self.roster.symbols().flat_map(|(_, row)| self.slots[row as usize].topics()).chain(systems)
     }
 
     /// A topic's whole state; `None` when it does not exist yet.
@@ -80,8 +76,7 @@ impl WebsocketEngine {
             | Topic::Vpin(symbol)
             | Topic::Alerts(symbol) => symbol,
         };
-        let at = *self.slot_of_symbol.get(&symbol)?;
-        self.slots[at as usize].picture(topic)
+        self.slots[self.roster.find(symbol)? as usize].picture(topic)
     }
 
     #[inline]
@@ -91,33 +86,29 @@ impl WebsocketEngine {
             FrameRef::Gap(gap) if gap.cause == GapCause::Overrun => return self.missed(out),
             _ => {}
         }
-        let id = frame.header().instrument();
-        match self.slot_of_id.get(id.index()) {
-            Some(&at) if at != NOT_DEFINED => {
-                let slot = &mut self.slots[at as usize];
-                if slot.frame(frame) {
-                    self.mark(at);
-                }
-                self.want_if_needed(at, out);
-            }
-            _ => self.note_stranger(frame, out),
+        let Some(row) = self.roster.row(frame.header().instrument()) else {
+            return self.note_stranger(frame, out);
+        };
+        if self.slots[row as usize].frame(frame) {
+            self.mark(row);
         }
+        self.want_if_needed(row, out);
     }
 
     #[inline]
-    fn mark(&mut self, at: u32) {
-        let slot = &mut self.slots[at as usize];
+    fn mark(&mut self, row: u32) {
+        let slot = &mut self.slots[row as usize];
         if !slot.changed {
             slot.changed = true;
-            self.changed.push(at);
+            self.changed.push(row);
         }
     }
 
     #[inline]
-    fn want_if_needed(&self, at: u32, out: &mut Effects) {
-        let slot = &self.slots[at as usize];
+    fn want_if_needed(&self, row: u32, out: &mut Effects) {
+        let slot = &self.slots[row as usize];
         if slot.book.as_ref().is_some_and(|book| book.follower.wants_snapshot()) {
-            out.want_snapshot(slot.id);
+            out.want_snapshot(self.roster.id(row));
         }
     }
 
@@ -126,7 +117,7 @@ impl WebsocketEngine {
     fn note_stranger(&mut self, frame: FrameRef<'_>, out: &mut Effects) {
         let header = frame.header();
         let id = header.instrument();
-        if id == InstrumentId::NONE || id.index() >= INSTRUMENT_END || !header.has(flags::CONTIGUOUS) {
+        if id == InstrumentId::NONE || id.index() >= Roster::NUMBERS_END || !header.has(flags::CONTIGUOUS) {
             return;
         }
         self.strangers.insert(id, header.sequence.get());
@@ -136,12 +127,12 @@ impl WebsocketEngine {
     /// Frames of the star were missed: every book is in doubt until its next frame, or a snapshot.
     #[cold]
     fn missed(&mut self, out: &mut Effects) {
-        for at in 0..self.count() {
-            if self.slots[at as usize].book.as_mut().is_some_and(|book| book.miss()) {
-                self.mark(at);
+        for row in 0..self.slots.len() as u32 {
+            if self.slots[row as usize].book.as_mut().is_some_and(|book| book.miss()) {
+                self.mark(row);
             }
-            if self.slots[at as usize].id != InstrumentId::NONE {
-                self.want_if_needed(at, out);
+            if self.roster.id(row) != InstrumentId::NONE {
+                self.want_if_needed(row, out);
             }
         }
     }
@@ -150,21 +141,16 @@ impl WebsocketEngine {
     #[cold]
     fn hub_restarted(&mut self, out: &mut Effects) {
         self.strangers.clear();
-        self.slot_of_id.clear();
-        for at in 0..self.count() {
-            let slot = &mut self.slots[at as usize];
-            let id = std::mem::replace(&mut slot.id, InstrumentId::NONE);
+        for row in 0..self.slots.len() as u32 {
+            let id = self.roster.id(row);
             if id != InstrumentId::NONE {
                 out.want_snapshot(id);
             }
-            if slot.book.as_mut().is_some_and(|book| book.restart()) {
-                self.mark(at);
+            if self.slots[row as usize].book.as_mut().is_some_and(|book| book.restart()) {
+                self.mark(row);
             }
         }
-    }
-
-    fn count(&self) -> u32 {
-        u32::try_from(self.slots.len()).expect("fewer instruments than a u32 counts")
+        self.roster.forget_numbers();
     }
 
     /// A symbol keeps its state when the hub numbers it anew.
@@ -172,57 +158,29 @@ impl WebsocketEngine {
     fn define(&mut self, definition: &Definition) {
         let Ok(instrument) = definition.instrument() else { return };
         let (id, symbol) = (instrument.id, instrument.symbol);
-        if id == InstrumentId::NONE || id.index() >= INSTRUMENT_END {
+        let known = self.roster.row(id);
+        let Some(defined) = self.roster.define(id, symbol, INSTRUMENTS_MAX) else { return };
+        if known == Some(defined.row) {
             return;
         }
-        let Some(at) = self.slot(symbol) else { return };
-        let limits = self.limits;
-        let slot = &mut self.slots[at as usize];
+        let (limits, heard_up_to) = (self.limits, self.strangers.remove(&id));
+        let slot = self.slot(defined.row, symbol);
         let book = slot.book.get_or_insert_with(|| Box::new(Book::new(limits)));
-        if slot.id == id {
-            return;
-        }
-        let old = std::mem::replace(&mut slot.id, id);
-        if old != InstrumentId::NONE {
+        if defined.former.is_some() {
             book.restart();
         }
-        if let Some(sequence) = self.strangers.remove(&id) {
+        if let Some(sequence) = heard_up_to {
             book.follower.heard_up_to(sequence);
         }
-        self.unroute(old, at);
-        self.route(id, at);
-        self.mark(at);
+        self.mark(defined.row);
     }
 
-    /// The place of a symbol, made where there is room.
-    fn slot(&mut self, symbol: Symbol) -> Option<u32> {
-        if let Some(&at) = self.slot_of_symbol.get(&symbol) {
-            return Some(at);
+    /// The slot of a symbol's row, made where the row is new.
+    fn slot(&mut self, row: u32, symbol: Symbol) -> &mut Slot {
+        if self.slots.len() == row as usize {
+            self.slots.push(Slot::new(symbol));
         }
-        if self.slots.len() >= INSTRUMENTS_MAX {
-            return None;
-        }
-        let at = self.count();
-        self.slots.push(Slot::new(symbol));
-        self.slot_of_symbol.insert(symbol, at);
-        Some(at)
-    }
-
-    fn unroute(&mut self, id: InstrumentId, at: u32) {
-        if let Some(route) = self.slot_of_id.get_mut(id.index()).filter(|route| **route == at) {
-            *route = NOT_DEFINED;
-        }
-    }
-
-    fn route(&mut self, id: InstrumentId, at: u32) {
-        if self.slot_of_id.len() <= id.index() {
-            self.slot_of_id.resize(id.index() + 1, NOT_DEFINED);
-        }
-        // Whoever held the number before has none until it is defined anew.
-        let previous = std::mem::replace(&mut self.slot_of_id[id.index()], at);
-        if previous != NOT_DEFINED && previous != at {
-            self.slots[previous as usize].id = InstrumentId::NONE;
-        }
+        &mut self.slots[row as usize]
     }
 
     fn message(&mut self, message: &Message) {
@@ -239,9 +197,9 @@ impl WebsocketEngine {
     }
 
     fn heard_of(&mut self, symbol: Symbol, take: impl FnOnce(&mut Slot)) {
-        if let Some(at) = self.slot(symbol) {
-            take(&mut self.slots[at as usize]);
-            self.mark(at);
+        if let Some(row) = self.roster.admit(symbol, INSTRUMENTS_MAX) {
+            take(self.slot(row, symbol));
+            self.mark(row);
         }
     }
 
@@ -258,24 +216,15 @@ impl WebsocketEngine {
 
     /// Puts decoded slots in the place of the present ones, or says why they do not fit together.
     fn adopt(&mut self, saved: Saved<Vec<SavedSlot<Lists>>>) -> Result<(), String> {
-        let mut fresh = Self::new(self.limits);
-        for saved in saved.slots {
-            let (id, symbol) = (saved.id, saved.symbol);
-            let taken = id != InstrumentId::NONE
-                && fresh.slot_of_id.get(id.index()).is_some_and(|route| *route != NOT_DEFINED);
-            if fresh.slot_of_symbol.contains_key(&symbol) || taken || id.index() >= INSTRUMENT_END {
-                return Err(format!("instrument {symbol} stands there twice or has an impossible number"));
-            }
-            let at = fresh.slot(symbol).ok_or_else(|| format!("more than {INSTRUMENTS_MAX} instruments"))?;
-            fresh.slots[at as usize] = Slot::restore(saved, self.limits)?;
-            if id != InstrumentId::NONE {
-                fresh.route(id, at);
-            }
+        let Saved { roster, slots, strangers, mut systems, .. } = saved;
+        if !roster.is_consistent() || roster.len() != slots.len() || roster.len() > INSTRUMENTS_MAX {
+            return Err("its instruments contradict each other, or are too many".to_owned());
         }
-        fresh.strangers = saved.strangers;
-        fresh.systems = saved.systems;
-        fresh.systems.iter_mut().for_each(|system| system.published = system.seq);
-        *self = fresh;
+        let limits = self.limits;
+        let restored = (0..).zip(slots).map(|(row, saved)| Slot::restore(roster.symbol(row), saved, limits));
+        let slots = restored.collect::<Result<_, _>>()?;
+        systems.iter_mut().for_each(|system| system.published = system.seq);
+        *self = Self { limits, roster, slots, strangers, systems, changed: Vec::new() };
         Ok(())
     }
 }
@@ -287,6 +236,7 @@ fn index(engine: EngineName) -> usize {
 #[derive(Serialize, Deserialize)]
 struct Saved<S> {
     version: u8,
+    roster: Roster,
     slots: S,
     strangers: BTreeMap<InstrumentId, u64>,
     systems: [System; EngineName::ALL.len()],
@@ -310,6 +260,7 @@ impl Engine for WebsocketEngine {
     fn snapshot(&self) -> Vec<u8> {
         let saved = Saved {
             version: SNAPSHOT_VERSION,
+            roster: self.roster.clone(),
             slots: self.slots.iter().map(Slot::save).collect::<Vec<_>>(),
             strangers: self.strangers.clone(),
             systems: self.systems,
@@ -318,25 +269,15 @@ impl Engine for WebsocketEngine {
     }
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
-        let refuse = |reason: String| RestoreError { engine: Self::NAME, reason };
-        match snapshot.first() {
-            Some(&SNAPSHOT_VERSION) => {}
-            Some(version) => {
-                return Err(refuse(format!("its version is {version}, this build reads {SNAPSHOT_VERSION}")));
-            }
-            None => return Err(refuse("it is empty".to_owned())),
-        }
-        match postcard::take_from_bytes::<Saved<Vec<SavedSlot<Lists>>>>(snapshot) {
-            Ok((saved, [])) => self.adopt(saved).map_err(refuse),
-            Ok((_, rest)) => Err(refuse(format!("{} bytes are left over", rest.len()))),
-            Err(error) => Err(refuse(format!("it does not decode ({error})"))),
-        }
+        let decoded = snapshot::decode(snapshot, SNAPSHOT_VERSION);
+        let adopted = decoded.and_then(|decoded| self.adopt(decoded));
+        adopted.map_err(|reason| RestoreError { engine: Self::NAME, reason })
     }
 
     fn publish(&mut self, sink: &mut dyn FnMut(Symbol, Publication)) {
         let slots = &mut self.slots;
-        self.changed.retain(|&at| {
-            let slot = &mut slots[at as usize];
+        self.changed.retain(|&row| {
+            let slot = &mut slots[row as usize];
             let symbol = slot.symbol;
             slot.changed = !slot.publish(|publication| sink(symbol, publication));
             slot.changed

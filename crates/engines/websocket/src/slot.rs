@@ -9,7 +9,7 @@ use nautilus_messages::BarSpec;
 use nautilus_messages::frame::{Bar, FrameRef, NO_PRICE, Trade, flags};
 use nautilus_messages::mesh::{ToxicityAlert, VpinUpdate};
 use nautilus_messages::record::BarRecord;
-use nautilus_types::{InstrumentId, Money, Price, Symbol, UnixNanos};
+use nautilus_types::{Money, Price, Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
 
 use crate::book::{Book, SavedBook};
@@ -37,8 +37,6 @@ pub(crate) struct Interval {
 /// One instrument.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    /// None until it is defined, and again until a hub that restarted defines it anew.
-    pub(crate) id: InstrumentId,
     pub(crate) symbol: Symbol,
     /// From the first definition on.
     pub(crate) book: Option<Box<Book>>,
@@ -58,7 +56,6 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) fn new(symbol: Symbol) -> Self {
         Self {
-            id: InstrumentId::NONE,
             symbol,
             book: None,
             trades: Log::default(),
@@ -242,8 +239,6 @@ fn record_of(bar: &Bar, instrument: Symbol) -> BarRecord {
 /// An instrument in canonical form: what is to be told to readers is no part of it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SavedSlot<L> {
-    pub(crate) id: InstrumentId,
-    pub(crate) symbol: Symbol,
     book: Option<SavedBook>,
     lists: L,
     newest: UnixNanos,
@@ -259,8 +254,6 @@ pub(crate) type Lists =
 impl Slot {
     pub(crate) fn save(&self) -> SavedSlot<ListsRef<'_>> {
         SavedSlot {
-            id: self.id,
-            symbol: self.symbol,
             book: self.book.as_ref().map(|book| book.save()),
             lists: (&self.trades, &self.intervals, &self.vpin, &self.alerts),
             newest: self.newest,
@@ -270,7 +263,11 @@ impl Slot {
 
     /// # Errors
     /// A reason, when the saved state makes no sense.
-    pub(crate) fn restore(saved: SavedSlot<Lists>, limits: BookLimits) -> Result<Self, String> {
+    pub(crate) fn restore(
+        symbol: Symbol,
+        saved: SavedSlot<Lists>,
+        limits: BookLimits,
+    ) -> Result<Self, String> {
         let (mut trades, mut intervals, mut vpin, mut alerts) = saved.lists;
         trades.resume()?;
         vpin.resume()?;
@@ -278,15 +275,14 @@ impl Slot {
         for interval in &mut intervals {
             interval.log.resume()?;
             if interval.spec.to_string() != interval.name.as_str() {
-                return Err(format!("an interval of {} is called {}", saved.symbol, interval.name));
+                return Err(format!("an interval of {symbol} is called {}", interval.name));
             }
         }
         if intervals.len() > INTERVALS_MAX {
-            return Err(format!("{} has more than {INTERVALS_MAX} bar intervals", saved.symbol));
+            return Err(format!("{symbol} has more than {INTERVALS_MAX} bar intervals"));
         }
         let book = saved.book.map(|book| Book::restore(book, limits).map(Box::new)).transpose()?;
         Ok(Self {
-            id: saved.id,
             book,
             trades,
             intervals,
@@ -294,7 +290,7 @@ impl Slot {
             alerts,
             newest: saved.newest,
             starts_over: saved.starts_over,
-            ..Self::new(saved.symbol)
+            ..Self::new(symbol)
         })
     }
 }

@@ -47,3 +47,23 @@ fn find(text: &str, key: &str) -> Option<usize> {
     }
     Some(start)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_where_they_stand_unless_the_environment_gave_them() {
+        let text =
+            "[a]\nb = 1\n\n[[a.list]]\nname = 'x'\n[[a.list]]\nname = 'y'\n[c]\nlist = [\n 1,\n 2,\n]\n";
+        let mut source = Source { file: Some((PathBuf::from("f"), text.into())), overridden: Vec::new() };
+        let lines = |source: &Source| {
+            ["a.b", "a.list[0].name", "a.list[1].name", "c.list[1]", "a.none", "a.list[2]", "a.b.c"]
+                .map(|key| source.line(key).map(|(_, line)| line))
+        };
+        assert_eq!(lines(&source), [Some(2), Some(5), Some(7), Some(11), None, None, None]);
+        source.overridden = vec!["a.list".to_owned(), "c.l".to_owned()];
+        assert_eq!(lines(&source), [Some(2), None, None, Some(11), None, None, None]);
+        assert_eq!(Source::default().line("a.b"), None);
+    }
+}

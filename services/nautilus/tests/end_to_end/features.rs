@@ -296,6 +296,7 @@ fn wrong_questions(url: &str) {
         ("/v1/vectors/SIM01?feature=return_1", 400, "invalid_query"),
         ("/v1/matrix?instruments=SIM01,NONE", 404, "unknown_instrument"),
         ("/v1/matrix?limit=x", 400, "invalid_query"),
+        ("/v1/history/SIM01?features=return_1&from_ns=2&to_ns=1", 400, "invalid_query"),
         ("/v1/history/NONE", 404, "unknown_instrument"),
         ("/v1/history/SIM01?from_ns=yesterday", 400, "invalid_query"),
         ("/v1/history/SIM01?limit=0", 400, "invalid_query"),

@@ -2,7 +2,7 @@
 //!
 //! Sums of a window are taken afresh, so they depend on the window alone and never drift.
 
-use crate::columns::{UNDEFINED, defined};
+use crate::columns::UNDEFINED;
 use crate::kernel::Cell;
 use crate::operations::{Operation, cell, window, within};
 
@@ -86,13 +86,23 @@ impl Cell<1, 1> for Fade {
 struct Faded;
 
 impl Cell<2, 1> for Faded {
+    /// Time goes on where there is nothing to add.
+    const TAKES_UNDEFINED: bool = true;
+
     fn slots(&self) -> usize {
         1
     }
 
     #[inline]
     fn step(&self, state: &mut [f64], [x, kept]: [f64; 2], _: [&[f64]; 2]) -> [f64; 1] {
-        state[0] = defined(state[0] * kept + x);
+        if kept.is_nan() {
+            return [UNDEFINED];
+        }
+        state[0] *= kept;
+        if x.is_nan() {
+            return [UNDEFINED];
+        }
+        state[0] += x;
         [state[0]]
     }
 }
@@ -211,3 +221,18 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ),
     Operation::new("streak", 1, &[], "ticks in a row in which x was not 0", |_| cell(Streak)),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fading_sum_fades_where_there_is_nothing_to_add() {
+        let mut state = [0.0];
+        let mut step = |x, kept| Faded.step(&mut state, [x, kept], [&[], &[]])[0];
+        assert_eq!(step(8.0, 1.0), 8.0);
+        assert!(step(UNDEFINED, 0.5).is_nan());
+        assert!(step(1.0, UNDEFINED).is_nan(), "without a time nothing is known");
+        assert_eq!(step(1.0, 0.5), 3.0);
+    }
+}
