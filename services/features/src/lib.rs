@@ -21,7 +21,6 @@ use nautilus_store::Store;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
-use meters::Meters;
 pub use settings::Settings;
 
 const ABOUT: &str = "Live features of every instrument: definitions as data, evaluated incrementally, with history, \
@@ -39,7 +38,6 @@ pub struct Features {
     /// Its market data bus.
     pub star: Star,
     picture: Picture,
-    _meters: Meters,
 }
 
 /// What readers see: the engine's newest picture. A reader keeps the one it got; nobody waits for anybody.
@@ -90,8 +88,8 @@ pub async fn start(connections: Connections, listener: TcpListener) -> Result<Fe
     let (store, star) = (connections.store.clone(), connections.star.clone());
     let api = api::router(engine.clone(), Arc::clone(&picture), store.clone());
     let running = Running::start(connections, listener, engine.clone(), ABOUT, api)?;
-    let _meters = Meters::start(Arc::clone(&picture));
-    Ok(Features { running, engine, store, star, picture, _meters })
+    meters::start(&picture);
+    Ok(Features { running, engine, store, star, picture })
 }
 
 impl Features {

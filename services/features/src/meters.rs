@@ -4,42 +4,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use metrics::{counter, gauge};
 use nautilus_engine_features::Snapshot;
 use nautilus_messages::EngineName;
 use nautilus_service::wall_clock;
-use tokio::task::JoinHandle;
 
 use crate::Picture;
 
 const SERVICE: &str = EngineName::Features.as_str();
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tells as long as it lives.
-#[derive(Debug)]
-pub(crate) struct Meters(JoinHandle<()>);
-
-impl Drop for Meters {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Meters {
-    /// Begins to tell.
-    pub(crate) fn start(picture: Picture) -> Self {
-        Self(tokio::spawn(tell(picture)))
-    }
-}
-
-async fn tell(picture: Arc<ArcSwap<Snapshot>>) {
+/// Begins to tell; ends when nobody holds the picture any more.
+pub(crate) fn start(picture: &Picture) {
+    let picture = Arc::downgrade(picture);
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        record(&picture.load_full());
-    }
+    tokio::spawn(async move {
+        while let Some(picture) = picture.upgrade() {
+            record(&picture.load());
+            drop(picture);
+            interval.tick().await;
+        }
+    });
 }
 
 #[allow(clippy::cast_precision_loss)]
