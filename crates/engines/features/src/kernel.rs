@@ -160,11 +160,13 @@ impl<C: Cell<I, O>, const I: usize, const O: usize> Of<C, I, O> {
         let rows = task.rows;
         for &row in rows {
             let row = row as usize;
-            let x: [f64; I] = std::array::from_fn(|input| values[input][row]);
-            let windows: [&[f64]; I] = std::array::from_fn(|input| match histories[input] {
-                Some(history) => history.window(row, lengths[input]),
-                None => &[],
-            });
+            let (mut x, mut windows): ([f64; I], [&[f64]; I]) = ([0.0; I], [&[]; I]);
+            for input in 0..I {
+                x[input] = values[input][row];
+                if let Some(history) = histories[input] {
+                    windows[input] = history.window(row, lengths[input]);
+                }
+            }
             let result = self.step(&mut task.state[row * slots..][..slots], x, windows);
             for (column, value) in task.out.iter_mut().zip(result) {
                 column[row] = value;

@@ -4,7 +4,7 @@
 
 use crate::columns::UNDEFINED;
 use crate::kernel::Cell;
-use crate::operations::{Operation, cell, window, within};
+use crate::operations::{Made, Operation, cell, window, within};
 
 /// The value `n` ticks ago.
 #[derive(Debug)]
@@ -19,6 +19,25 @@ impl Cell<1, 1> for Lag {
     fn step(&self, _: &mut [f64], _: [f64; 1], [w]: [&[f64]; 1]) -> [f64; 1] {
         [if w.len() > self.0 { w[0] } else { UNDEFINED }]
     }
+}
+
+/// The present value beside the one `n` ticks ago.
+#[derive(Debug)]
+struct Beside(usize, fn(f64, f64) -> f64);
+
+impl Cell<1, 1> for Beside {
+    fn windows(&self) -> [usize; 1] {
+        [self.0 + 1]
+    }
+
+    #[inline]
+    fn step(&self, _: &mut [f64], [x]: [f64; 1], [w]: [&[f64]; 1]) -> [f64; 1] {
+        [if w.len() > self.0 { (self.1)(x, w[0]) } else { UNDEFINED }]
+    }
+}
+
+fn beside(n: f64, function: fn(f64, f64) -> f64) -> Made {
+    cell(Beside(window(n + 1.0, 2)? - 1, function))
 }
 
 /// A function of a full window.
@@ -49,6 +68,55 @@ impl Cell<1, 1> for Total {
     fn step(&self, state: &mut [f64], [x]: [f64; 1], _: [&[f64]; 1]) -> [f64; 1] {
         state[0] += x;
         [state[0]]
+    }
+}
+
+/// The mean of everything so far, in which a value weighs the share `y` of what it weighed at the tick before.
+#[derive(Debug)]
+struct FadedMean;
+
+impl Cell<2, 1> for FadedMean {
+    /// Time goes on where there is nothing to add.
+    const TAKES_UNDEFINED: bool = true;
+
+    fn slots(&self) -> usize {
+        2
+    }
+
+    #[inline]
+    fn step(&self, state: &mut [f64], [x, kept]: [f64; 2], _: [&[f64]; 2]) -> [f64; 1] {
+        let [sum, weight] = state else { return [UNDEFINED] };
+        if kept.is_nan() {
+            return [UNDEFINED];
+        }
+        (*sum, *weight) = (*sum * kept, *weight * kept);
+        if x.is_nan() {
+            return [UNDEFINED];
+        }
+        (*sum, *weight) = (*sum + x, *weight + 1.0);
+        [*sum / *weight]
+    }
+}
+
+/// What a change of the best bid and ask says of supply and demand at the touch: e_n of Cont, Kukanov and Stoikov (2014).
+/// Prices and quantities of bid and ask, each with the one before.
+#[derive(Debug)]
+struct OrderFlow;
+
+impl Cell<4, 1> for OrderFlow {
+    fn windows(&self) -> [usize; 4] {
+        [2; 4]
+    }
+
+    #[inline]
+    fn step(&self, _: &mut [f64], _: [f64; 4], windows: [&[f64]; 4]) -> [f64; 1] {
+        let [&[bid0, bid], &[ask0, ask], &[bid_size0, bid_size], &[ask_size0, ask_size]] = windows else {
+            return [UNDEFINED];
+        };
+        let counted = |counts: bool, size: f64| if counts { size } else { 0.0 };
+        let bought = counted(bid >= bid0, bid_size) - counted(bid <= bid0, bid_size0);
+        let sold = counted(ask <= ask0, ask_size) - counted(ask >= ask0, ask_size0);
+        [bought - sold]
     }
 }
 
@@ -198,6 +266,13 @@ const N: &[&str] = &["n"];
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new("lag", 1, N, "x as it was n ticks ago", |p| cell(Lag(window(p[0] + 1.0, 2)? - 1))),
+    Operation::new("diff", 1, N, "x less x n ticks ago", |p| beside(p[0], |x, before| x - before)),
+    Operation::new("change", 1, N, "relative change of x over n ticks", |p| {
+        beside(p[0], |x, before| x / before - 1.0)
+    }),
+    Operation::new("log_change", 1, N, "logarithm of the ratio of x to x n ticks ago", |p| {
+        beside(p[0], |x, before| libm::log(x / before))
+    }),
     Operation::new("sum", 1, N, "the sum of the last n", |p| cell(Window(window(p[0], 1)?, sum))),
     Operation::new("mean", 1, N, "the mean of the last n", |p| cell(Window(window(p[0], 1)?, mean))),
     Operation::new("min", 1, N, "the smallest of the last n", |p| cell(Window(window(p[0], 1)?, lowest))),
@@ -212,6 +287,20 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation::new("faded", 2, &[], "the sum of x so far, of which the share y is kept at each tick", |_| {
         cell(Faded)
     }),
+    Operation::new(
+        "faded_mean",
+        2,
+        &[],
+        "the mean of x so far, in which a value keeps the share y of its weight at each tick",
+        |_| cell(FadedMean),
+    ),
+    Operation::new(
+        "order_flow",
+        4,
+        &[],
+        "order-flow imbalance of one change of bid x, ask y, bid size z and ask size u (Cont, Kukanov and Stoikov 2014, e_n)",
+        |_| cell(OrderFlow),
+    ),
     Operation::new(
         "total",
         1,
