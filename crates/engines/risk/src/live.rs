@@ -1,0 +1,1 @@
+//! Live measures, updated per fill: the historical cube and the factor model.
