@@ -25,17 +25,15 @@ impl Account {
     /// nothing is changed then.
     pub(crate) fn book(&mut self, quantity: i64, paid: i128, fee: i128) -> Option<()> {
         let held = self.quantity;
-        let mut next = Self {
-            quantity: held.checked_add(quantity)?,
-            fees: self.fees.checked_add(fee)?,
-            ..*self
-        };
+        let mut next =
+            Self { quantity: held.checked_add(quantity)?, fees: self.fees.checked_add(fee)?, ..*self };
         if held == 0 || quantity == 0 || (held > 0) == (quantity > 0) {
             next.cost = self.cost.checked_add(paid)?;
         } else {
             // As much as is closed: of the execution its share of what was paid, of the position its share of the cost.
             let closed = i64::try_from(quantity.unsigned_abs().min(held.unsigned_abs())).ok()?;
-            let share = |amount: i128, of: i64| mul_div(amount, closed, i64::try_from(of.unsigned_abs()).ok()?);
+            let share =
+                |amount: i128, of: i64| mul_div(amount, closed, i64::try_from(of.unsigned_abs()).ok()?);
             let (released, offset) = (share(self.cost, held)?, share(paid, quantity)?);
             next.realised = self.realised.checked_sub(offset)?.checked_sub(released)?;
             next.cost = self.cost.checked_sub(released)?.checked_add(paid.checked_sub(offset)?)?;

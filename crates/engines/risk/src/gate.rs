@@ -46,7 +46,7 @@ impl From<Reason> for Answer {
 }
 
 /// What [`Gate::check`] needs to know.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Gate<'a> {
     pub(crate) positions: &'a Positions,
     pub(crate) clock: Clock,
@@ -83,12 +83,15 @@ impl Gate<'_> {
         if !is_step(quantity, contract.lot) {
             early.insert(Reason::InvalidQuantity);
         }
-        if limit_price.is_some_and(|price| contract.tick.is_positive() && price.nanos() % contract.tick.nanos() != 0) {
+        if limit_price
+            .is_some_and(|price| contract.tick.is_positive() && price.nanos() % contract.tick.nanos() != 0)
+        {
             early.insert(Reason::InvalidPrice);
         }
         match (entry.mark, entry.unit) {
             (Some(mark), Some(unit)) if early.is_empty() => {
-                let age = if mark.live { self.clock.now } else { self.clock.market }.0.saturating_sub(mark.at.0);
+                let age =
+                    if mark.live { self.clock.now } else { self.clock.market }.0.saturating_sub(mark.at.0);
                 if age > self.mark_age_max_ns {
                     early.insert(Reason::StaleMark);
                 }
@@ -156,7 +159,8 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
     /// The larger of the positions when all buys or all sells are filled, without and with this order.
     fn quantities(&self, node: u32) -> (u64, u64) {
         let cell = self.gate.positions.cell(node, self.ticket.row);
-        let (held, buys, sells) = cell.map_or((0, 0, 0), |cell| (cell.quantity, cell.open_buy, cell.open_sell));
+        let (held, buys, sells) =
+            cell.map_or((0, 0, 0), |cell| (cell.quantity, cell.open_buy, cell.open_sell));
         let larger = |buys: i64, sells: i64| {
             held.saturating_add(buys).unsigned_abs().max(held.saturating_sub(sells).unsigned_abs())
         };
@@ -195,7 +199,8 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
 
     /// What the cell of a node is worth once the order is filled beside all open ones.
     fn exposure(&self, cell: Option<&Cell>, value: impl Fn(i64) -> Option<i128>) -> Option<After> {
-        let (held, buys, sells) = cell.map_or((0, 0, 0), |cell| (cell.quantity, cell.open_buy, cell.open_sell));
+        let (held, buys, sells) =
+            cell.map_or((0, 0, 0), |cell| (cell.quantity, cell.open_buy, cell.open_sell));
         let (mut long, mut short) = cell.map_or((0, 0), |cell| (cell.worth.long, cell.worth.short));
         match self.ticket.side {
             Side::Buy => long = value(held.checked_add(buys)?.checked_add(self.ticket.quantity)?)?,
@@ -207,12 +212,19 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
     /// What only looks at the order.
     fn order_itself(&mut self, number: u32, limits: &Limits, size: i128) {
         if let Some(limit) = limits.order_size {
-            self.judge(number, Reason::OrderSize, limit.judge(Money::from_nanos(size)), limit.hard.nanos(), size);
+            self.judge(
+                number,
+                Reason::OrderSize,
+                limit.judge(Money::from_nanos(size)),
+                limit.hard.nanos(),
+                size,
+            );
         }
         if let (Some(limit), Some(away)) = (limits.price_collar_bps, self.away_bps()) {
             self.judge(number, Reason::PriceCollar, limit.judge(away), limit.hard.into(), away.into());
         }
-        let listed = |list: &Vec<_>| list.contains(&self.gate.positions.roster.symbol(self.ticket.row));
+        let listed =
+            |list: &Vec<_>| list.binary_search(&self.gate.positions.roster.symbol(self.ticket.row)).is_ok();
         if limits.restricted.as_ref().is_some_and(listed) {
             self.breach(number, Reason::Restricted, true, 0, 0);
         }
@@ -261,7 +273,9 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
     fn exposures(&mut self, number: u32, node: &Node, cell: Option<&Cell>, after: &After) {
         let before = cell.map_or_else(Default::default, |cell| cell.worth);
         let (limits, sums) = (&node.limits, &node.sums);
-        let money = |limit: crate::Limit<Money>, used: i128| (limit.judge(Money::from_nanos(used)), limit.hard.nanos());
+        let money = |limit: crate::Limit<Money>, used: i128| {
+            (limit.judge(Money::from_nanos(used)), limit.hard.nanos())
+        };
         if let Some(limit) = limits.position.filter(|_| after.gross > before.gross) {
             let (verdict, hard) = money(limit, after.gross);
             self.judge(number, Reason::PositionLimit, verdict, hard, after.gross);
@@ -284,7 +298,13 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
                 ..=0 => u32::MAX,
                 _ => u32::try_from(after.gross.saturating_mul(10_000) / equity).unwrap_or(u32::MAX),
             };
-            self.judge(number, Reason::ConcentrationLimit, limit.judge(share), limit.hard.into(), share.into());
+            self.judge(
+                number,
+                Reason::ConcentrationLimit,
+                limit.judge(share),
+                limit.hard.into(),
+                share.into(),
+            );
         }
     }
 
@@ -321,7 +341,11 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
     }
 
     fn breach(&mut self, node: u32, reason: Reason, hard: bool, limit: i128, after: i128) {
-        if hard { self.reasons.insert(reason) } else { self.warnings.insert(reason) }
+        if hard {
+            self.reasons.insert(reason)
+        } else {
+            self.warnings.insert(reason)
+        }
         (self.sink)(Breach { node, reason, hard, limit, after });
     }
 }

@@ -145,7 +145,10 @@ impl Hierarchy {
         let mut this = Self { nodes, by_desk: Index::default() };
         let firm_is_first = this.nodes.first().is_some_and(|node| node.scope == Scope::default());
         let in_order = |(number, node): (usize, &Node)| (node.parent as usize) < number;
-        if !firm_is_first || this.nodes.len() > NODES_MAX || !this.nodes.iter().enumerate().skip(1).all(in_order) {
+        if !firm_is_first
+            || this.nodes.len() > NODES_MAX
+            || !this.nodes.iter().enumerate().skip(1).all(in_order)
+        {
             return Err("its portfolios contradict each other".to_owned());
         }
         for number in 0..this.nodes.len() as u32 {

@@ -12,14 +12,9 @@ pub const RESTRICTED_MAX: usize = 1_024;
 #[serde(deny_unknown_fields)]
 pub struct Limit<T> {
     /// Warns; absent for no warning.
-    #[serde(default = "nothing", skip_serializing_if = "Option::is_none")]
     pub soft: Option<T>,
     /// Rejects.
     pub hard: T,
-}
-
-const fn nothing<T>() -> Option<T> {
-    None
 }
 
 impl<T: PartialOrd + Copy> Limit<T> {
@@ -133,10 +128,8 @@ impl Limits {
             (self.daily_loss, old.daily_loss),
             (self.order_size, old.order_size),
         ];
-        let ratios = [
-            (self.concentration_bps, old.concentration_bps),
-            (self.price_collar_bps, old.price_collar_bps),
-        ];
+        let ratios =
+            [(self.concentration_bps, old.concentration_bps), (self.price_collar_bps, old.price_collar_bps)];
         // Setting what nothing has yet lets orders through that were all rejected.
         let begins = self.set() & !old.set() & !above != 0;
         let ends = old.set() & !self.set() != 0;
@@ -166,7 +159,9 @@ impl Limits {
             ("order_size", self.order_size),
         ];
         for (name, limit) in money {
-            if limit.is_some_and(|limit| limit.hard < Money::ZERO || limit.soft.is_some_and(|s| s < Money::ZERO)) {
+            if limit
+                .is_some_and(|limit| limit.hard < Money::ZERO || limit.soft.is_some_and(|s| s < Money::ZERO))
+            {
                 return Err(format!("{name}: a limit is an amount of zero or more; losses are positive"));
             }
             if limit.is_some_and(|limit| limit.soft.is_some_and(|soft| soft > limit.hard)) {

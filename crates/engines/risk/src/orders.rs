@@ -100,7 +100,8 @@ impl Orders {
         let id = key(order.request.order_id);
         self.ring.push_back(order);
         let (ring, base) = (&self.ring, self.base);
-        self.index.insert(&id, number, |number| key(ring[number.wrapping_sub(base) as usize].request.order_id));
+        self.index
+            .insert(&id, number, |number| key(ring[number.wrapping_sub(base) as usize].request.order_id));
     }
 
     /// Oldest to newest.

@@ -13,7 +13,7 @@ use nautilus_types::{Currency, Instrument, Price, Quantity, Side, Symbol, UnixNa
 use serde::{Deserialize, Serialize};
 
 use crate::account::Account;
-use crate::hierarchy::{FIRM, Hierarchy, NOWHERE, Node};
+use crate::hierarchy::{FIRM, Hierarchy, NOWHERE};
 use crate::money::{Rate, unit_price, worth};
 
 /// Instruments at most.
@@ -240,7 +240,11 @@ impl Positions {
             return Some(Rate::SAME);
         }
         let worth = |currency: Currency| {
-            if currency == self.currency() { Some(nautilus_types::SCALE) } else { self.rates.get(&currency).copied() }
+            if currency == self.currency() {
+                Some(nautilus_types::SCALE)
+            } else {
+                self.rates.get(&currency).copied()
+            }
         };
         Some(Rate { from: worth(from)?, to: worth(to)? })
     }

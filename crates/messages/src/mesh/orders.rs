@@ -95,7 +95,6 @@ pub enum OrderAction {
         /// How much, above zero.
         quantity: Quantity,
         /// The worst price; a market order without one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         limit_price: Option<Price>,
     },
     /// The order is to be cancelled. Always let through.
@@ -286,7 +285,6 @@ pub struct PositionChange {
     /// In what.
     pub instrument: Symbol,
     /// The order behind it; absent for a position that came otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<Uid>,
     /// Who reports it.
     pub venue: Venue,

@@ -61,8 +61,8 @@ pub enum AlertKind {
     DeadMan,
     /// More was executed than was ordered.
     Overfill,
-    /// An execution could not be booked; `GET /v1/fills/refused` has it.
-    RefusedFill,
+    /// An execution is not booked, because its desk or instrument is not known yet.
+    UnbookedFill,
 }
 
 /// How bad it is.
