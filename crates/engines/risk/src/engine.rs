@@ -106,6 +106,14 @@ pub(crate) struct DeadMan {
     pub(crate) alive: Option<UnixNanos>,
 }
 
+/// What happened since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) accepted: u64,
+    pub(crate) rejected: u64,
+    pub(crate) executions: u64,
+}
+
 /// The engine of the risk service.
 #[derive(Debug)]
 pub struct RiskEngine {
@@ -120,6 +128,7 @@ pub struct RiskEngine {
     /// Of the market; zero before its first.
     pub(crate) day: u64,
     pub(crate) alerts: Alerts,
+    pub(crate) counts: Counts,
     /// The journal takes more than cancels.
     has_room: bool,
 }
@@ -139,6 +148,7 @@ impl RiskEngine {
             clock: Clock::default(),
             day: 0,
             alerts: Alerts::default(),
+            counts: Counts::default(),
             has_room: true,
         }
     }
@@ -159,38 +169,49 @@ impl RiskEngine {
         gate.check(request, sink)
     }
 
+    /// The decision on an order that needs no look at the books: one that was decided before, or cannot be kept.
+    #[must_use]
+    pub fn known(&self, request: &OrderRequest) -> Option<OrderDecision> {
+        let order_id = request.order_id;
+        let decision = |reasons: Reasons, warnings| {
+            Some(OrderDecision { order_id, accepted: reasons.is_empty(), reasons, warnings })
+        };
+        match self.orders.find(order_id) {
+            Some(order) if order.request == *request => decision(order.reasons, order.warnings),
+            Some(_) => decision(Reason::OrderIdReused.into(), Reasons::NONE),
+            None if !self.has_room => decision(Reason::JournalFull.into(), Reasons::NONE),
+            None if !self.orders.has_room(self.clock.now) => {
+                decision(Reason::TooManyOrders.into(), Reasons::NONE)
+            }
+            None => None,
+        }
+    }
+
     /// Decides an order. What was decided before is said again.
     fn decide(&mut self, request: &OrderRequest, out: &mut Effects) -> OrderDecision {
-        let order_id = request.order_id;
-        let answer = |reasons: Reasons, warnings| OrderDecision {
-            order_id,
-            accepted: reasons.is_empty(),
-            reasons,
-            warnings,
-        };
         if request.action == OrderAction::Cancel {
-            if self.orders.find(order_id).is_some_and(|order| order.left != 0 && !order.cancelling) {
-                self.record(Fact::Cancel { order_id }, out);
-            }
-            return answer(Reasons::NONE, Reasons::NONE);
+            return self.cancel(request.order_id, out);
         }
-        if let Some(order) = self.orders.find(order_id) {
-            let same = order.request == *request;
-            let reasons = if same { order.reasons } else { Reason::OrderIdReused.into() };
-            return answer(reasons, if same { order.warnings } else { Reasons::NONE });
-        }
-        if !self.has_room {
-            return answer(Reason::JournalFull.into(), Reasons::NONE);
-        }
-        if !self.orders.has_room(self.clock.now) {
-            return answer(Reason::TooManyOrders.into(), Reasons::NONE);
+        if let Some(decision) = self.known(request) {
+            return decision;
         }
         let Answer { ticket, reasons, warnings } = self.gate().check(request, |_| {});
         if let Some(ticket) = ticket {
             self.record_instrument(ticket.row, out);
         }
         self.record(Fact::Decision { request: *request, reasons, warnings }, out);
-        answer(reasons, warnings)
+        let accepted = reasons.is_empty();
+        let count = if accepted { &mut self.counts.accepted } else { &mut self.counts.rejected };
+        *count += 1;
+        OrderDecision { order_id: request.order_id, accepted, reasons, warnings }
+    }
+
+    /// Cancels are let through whatever happens, of orders that nobody knows, too.
+    fn cancel(&mut self, order_id: Uid, out: &mut Effects) -> OrderDecision {
+        if self.orders.find(order_id).is_some_and(|order| order.left != 0 && !order.cancelling) {
+            self.record(Fact::Cancel { order_id }, out);
+        }
+        OrderDecision { order_id, accepted: true, reasons: Reasons::NONE, warnings: Reasons::NONE }
     }
 
     /// The journal names an instrument before anything that refers to it.
@@ -222,6 +243,7 @@ impl RiskEngine {
         }
         let waiting = self.unbooked.len();
         self.record(Fact::Execution(*change), out);
+        self.counts.executions += 1;
         if self.unbooked.len() > waiting {
             self.alerts.unbooked(change, self.clock.now, out);
         }
@@ -425,14 +447,6 @@ impl Engine for RiskEngine {
 }
 
 impl RiskEngine {
-    /// The decision on an order that was handed in.
-    #[must_use]
-    pub fn decision(&self, order_id: Uid) -> Option<OrderDecision> {
-        let order = self.orders.find(order_id)?;
-        let (reasons, warnings) = (order.reasons, order.warnings);
-        Some(OrderDecision { order_id, accepted: reasons.is_empty(), reasons, warnings })
-    }
-
     /// The limits that are set at a part of the hierarchy.
     #[must_use]
     pub fn limits(&self, scope: &Scope) -> Option<&Limits> {

@@ -32,5 +32,5 @@ pub use hierarchy::TradingState;
 pub use limits::{Limit, Limits, RESTRICTED_MAX};
 pub use proposals::Proposal;
 pub use view::{
-    BreachView, CheckView, LimitsView, OrderView, PartView, PortfolioView, PositionView, UsedView,
+    BreachView, CheckView, Figures, LimitsView, OrderView, PartView, PortfolioView, PositionView, UsedView,
 };
