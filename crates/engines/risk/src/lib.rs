@@ -4,10 +4,10 @@
 //! positions and updates what follows from them per event. Losses are positive in every measure.
 
 mod error;
-mod live;
+pub mod live;
 mod measures;
 mod simulation;
 mod stress;
-mod validation;
+pub mod validation;
 
 pub use error::RiskError;
