@@ -11,3 +11,7 @@ mod stress;
 mod validation;
 
 pub use error::RiskError;
+pub use measures::{
+    ConfidenceInterval, Distribution, ErrorRule, HorizonRule, Interval, Method, QuantileConvention, Sampling,
+    ScenarioMatrix, Spectrum, StandardError, VarAnswer, VarRequest, Volatility, calculate_var,
+};
