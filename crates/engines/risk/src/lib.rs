@@ -13,7 +13,7 @@ mod gate;
 mod hierarchy;
 mod index;
 mod limits;
-mod live;
+pub mod live;
 mod measures;
 mod money;
 mod orders;
@@ -22,7 +22,7 @@ mod proposals;
 mod saved;
 mod simulation;
 mod stress;
-mod validation;
+pub mod validation;
 mod view;
 
 pub use engine::{Command, RiskEngine, Settings};
@@ -30,6 +30,10 @@ pub use error::RiskError;
 pub use facts::{Change, Portfolio};
 pub use hierarchy::TradingState;
 pub use limits::{Limit, Limits, RESTRICTED_MAX};
+pub use measures::{
+    ConfidenceInterval, Distribution, ErrorRule, HorizonRule, Interval, Method, QuantileConvention, Sampling,
+    ScenarioMatrix, Spectrum, StandardError, VarAnswer, VarRequest, Volatility, calculate_var,
+};
 pub use proposals::Proposal;
 pub use view::{
     BreachView, CheckView, Figures, LimitsView, OrderView, PartView, PortfolioView, PositionView, UsedView,
