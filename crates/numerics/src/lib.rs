@@ -11,6 +11,8 @@ mod deviation;
 mod distribution;
 mod eigen;
 mod matrix;
+mod nearest;
+mod options;
 
 pub use components::{PrincipalComponents, principal_components};
 pub use covariance::{correlation, covariance, ewma_covariance};
@@ -18,3 +20,8 @@ pub use deviation::RollingDeviation;
 pub use distribution::{normal_cdf, student_t_cdf};
 pub use eigen::symmetric_eigen;
 pub use matrix::{ELEMENTS_MAX, MatrixError, cholesky, product, quadratic_form, solve_spd};
+pub use nearest::{NearestCorrelation, nearest_correlation};
+pub use options::{
+    American, Approximation, European, Greeks, OptionError, OptionKind, OptionTerms, american_approximation,
+    implied_volatility, leisen_reimer,
+};
