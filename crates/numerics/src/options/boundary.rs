@@ -2,8 +2,10 @@
 //!
 //! The integral equation of Kim (1990) in the fixed-point form of Andersen, Lake and Offengenden (2016), solved by
 //! collocation: ln²(B/X) is a polynomial in the root of time, by Chebyshev nodes. The integrals run over an angle, time
-//! from now = T·sin²α: both the roots of it and of what is left are smooth in α, and Gauss-Legendre converges fast. Strike 1 throughout; a call is a put with its roles exchanged.
+//! from now = T·sin²α: both the roots of it and of what is left are smooth in α, and Gauss-Legendre converges fast.
+//! Strike 1 throughout; a call is a put with its roles exchanged.
 
+use std::collections::VecDeque;
 use std::f64::consts::{FRAC_PI_2, PI};
 use std::sync::LazyLock;
 
@@ -16,9 +18,14 @@ const NODES: usize = 14;
 /// Quadrature points while the boundary is sought, and for what the right is worth.
 const POINTS: usize = 24;
 const PRICING_POINTS: usize = 48;
-/// Iterations, at most, and the relative change of the boundary that ends them.
-const ITERATIONS_MAX: usize = 60;
-const SETTLED: f64 = 1e-12;
+/// Iterations, at most, and the relative change of the boundary that ends them; about ten are usual.
+const ITERATIONS_MAX: usize = 100;
+const SETTLED: f64 = 1e-10;
+/// Iterations that the next one is mixed of.
+const MEMORY: usize = 6;
+
+/// Of the boundary, or of a weight, at each node.
+type Vector = [f64; NODES];
 
 /// Of a quadrature over α in 0..π/2.
 #[derive(Clone, Copy)]
@@ -32,7 +39,7 @@ struct Point {
 struct Tables {
     points: Vec<Point>,
     pricing: Vec<Point>,
-    /// ξ = √(τ/T) of each node, the last node being T itself left out of nothing: 1 at the first.
+    /// √(τ/T) of each node, falling from 1.
     roots: [f64; NODES],
     /// By node and point, the weights of the nodes in ln² at ξ·cos α.
     between: Vec<[f64; NODES]>,
@@ -57,7 +64,7 @@ impl Tables {
 
 /// The weights of the nodes' values in the polynomial's at z, by the second barycentric formula (Berrut and Trefethen
 /// 2004). The last node, z = −1, has the value 0 and no weight of its own.
-fn interpolation(nodes: &[f64; NODES], z: f64) -> [f64; NODES] {
+fn interpolation(nodes: &Vector, z: f64) -> Vector {
     if let Some(same) = nodes.iter().position(|node| *node == z) {
         return std::array::from_fn(|i| f64::from(u8::from(i == same)));
     }
@@ -143,20 +150,18 @@ impl Boundary {
     ) -> Result<Option<Self>, OptionError> {
         let start = if dividend_yield > rate { libm::log(rate / dividend_yield) } else { 0.0 };
         let problem = Problem { rate, dividend_yield, volatility, expiry, start };
-        let Some(mut squares) = problem.guess()? else { return Ok(None) };
+        let Some(mut depths) = problem.guess()? else { return Ok(None) };
+        let mut memory = Memory::default();
         for _ in 0..ITERATIONS_MAX {
-            let next = problem.improved(&squares);
-            let change = squares.iter().zip(&next).fold(0.0_f64, |most, (from, to)| {
-                let change = (from.sqrt() - to.sqrt()).abs();
-                if change.is_nan() { f64::INFINITY } else { most.max(change) }
-            });
-            if !change.is_finite() {
+            let next = problem.improved(&depths);
+            let off = largest_difference(&depths, &next);
+            if off < SETTLED {
+                return Ok(Some(problem.priced(&next)));
+            }
+            if off == f64::INFINITY {
                 return Ok(None);
             }
-            squares = next;
-            if change < SETTLED {
-                return Ok(Some(problem.priced(&squares)));
-            }
+            depths = memory.mixed(&depths, next);
         }
         Ok(None)
     }
@@ -195,10 +200,10 @@ impl Boundary {
 }
 
 impl Problem {
-    /// ln²(B/X) at the nodes by the quadratic approximation.
+    /// −ln(B/X) at the nodes by the quadratic approximation.
     fn guess(&self) -> Result<Option<[f64; NODES]>, OptionError> {
-        let mut squares = [0.0; NODES];
-        for (square, root) in squares.iter_mut().zip(&TABLES.roots) {
+        let mut depths = [0.0; NODES];
+        for (depth, root) in depths.iter_mut().zip(&TABLES.roots) {
             let european = European::new(OptionTerms {
                 kind: OptionKind::Put,
                 strike: 1.0,
@@ -208,27 +213,27 @@ impl Problem {
                 expiry: self.expiry * root * root,
             })?;
             let Some(critical) = critical_price(&european)? else { return Ok(None) };
-            let below = (libm::log(critical) - self.start).min(0.0);
-            *square = below * below;
+            *depth = (self.start - libm::log(critical)).max(0.0);
         }
-        Ok(Some(squares))
+        Ok(Some(depths))
     }
 
     /// One fixed-point iteration at all nodes.
-    fn improved(&self, squares: &[f64; NODES]) -> [f64; NODES] {
+    fn improved(&self, depths: &Vector) -> Vector {
+        let squares = depths.map(|depth| depth * depth);
         let Self { rate, dividend_yield, volatility, expiry, start } = *self;
         let carry = rate - dividend_yield;
         std::array::from_fn(|node| {
             let root = TABLES.roots[node];
             let time = expiry * root * root;
-            let (own, deviation) = (start - squares[node].sqrt(), volatility * time.sqrt());
+            let (own, deviation) = (start - depths[node], volatility * time.sqrt());
             let middle = (own + carry * time) / deviation;
             let (d1, d2) = (middle + 0.5 * deviation, middle - 0.5 * deviation);
             let (mut above, mut below) =
                 (normal_density(d2) / deviation, normal_density(d1) / deviation + normal_cdf(d1));
             let points = &TABLES.between[node * POINTS..];
             for (point, weights) in TABLES.points.iter().zip(points) {
-                let other = start - root_at(weights, squares);
+                let other = start - depth_at(weights, &squares);
                 let (from_now, left) = (time * point.sin * point.sin, time * point.cos * point.cos);
                 let deviation = deviation * point.sin;
                 let middle = (own - other + carry * from_now) / deviation;
@@ -240,33 +245,93 @@ impl Problem {
                     below += dividend_yield * weight * libm::exp(dividend_yield * left) * hit;
                 }
             }
-            let level = libm::log(above / below) - carry * time - start;
             // Beyond X it is never exercised; an iteration may overshoot by a little.
-            let level = if level > 0.0 { 0.0 } else { level };
-            level * level
+            (start + carry * time - libm::log(above / below)).max(0.0)
         })
     }
 
-    fn priced(&self, squares: &[f64; NODES]) -> Boundary {
+    fn priced(&self, depths: &Vector) -> Boundary {
+        let squares = depths.map(|depth| depth * depth);
         let Self { rate, dividend_yield, volatility, expiry, start } = *self;
         let moments = TABLES.pricing.iter().zip(&TABLES.at_pricing).map(|(point, weights)| {
             let from_now = expiry * point.sin * point.sin;
             let weight = point.weight * 2.0 * expiry * point.sin * point.cos;
             Moment {
-                level: start - root_at(weights, squares) - (rate - dividend_yield) * from_now,
+                level: start - depth_at(weights, &squares) - (rate - dividend_yield) * from_now,
                 deviation: volatility * expiry.sqrt() * point.sin,
                 interest: rate * libm::exp(-rate * from_now) * weight,
                 dividends: dividend_yield * libm::exp(-dividend_yield * from_now) * weight,
             }
         });
-        Boundary { critical: libm::exp(start - squares[0].sqrt()), moments: moments.collect() }
+        Boundary { critical: libm::exp(start - depths[0]), moments: moments.collect() }
     }
 }
 
+/// The last iterations, of which the next point is mixed (Anderson 1965): where the rate is large beside the variance,
+/// plain iterations swing wider and wider, and mixed ones still settle.
+#[derive(Default)]
+struct Memory {
+    /// The last step and where it led.
+    last: Option<(Vector, Vector)>,
+    /// Changes of the step and of where it led, from one iteration to the next.
+    changes: VecDeque<(Vector, Vector)>,
+}
+
+impl Memory {
+    /// g − Σ γᵢ·Δgᵢ with the γ that leave the least of the step f − Σ γᵢ·Δfᵢ.
+    fn mixed(&mut self, from: &Vector, to: Vector) -> Vector {
+        let step = minus(&to, from, 1.0);
+        if let Some((last_step, last_to)) = self.last.replace((step, to)) {
+            if self.changes.len() == MEMORY {
+                self.changes.pop_front();
+            }
+            self.changes.push_back((minus(&step, &last_step, 1.0), minus(&to, &last_to, 1.0)));
+        }
+        let (mut rest, mut mixed) = (step, to);
+        let mut basis: Vec<(Vector, Vector)> = Vec::with_capacity(MEMORY);
+        // Orthogonalised, the newest first, so that each takes its part by itself.
+        for (change, led) in self.changes.iter().rev() {
+            let (mut change, mut led) = (*change, *led);
+            let before = inner(&change, &change);
+            for (direction, with) in &basis {
+                let part = inner(&change, direction);
+                change = minus(&change, direction, part);
+                led = minus(&led, with, part);
+            }
+            let square = inner(&change, &change);
+            if square <= 1e-16 * before {
+                continue;
+            }
+            let unit = 1.0 / square.sqrt();
+            let (direction, with) = (change.map(|x| x * unit), led.map(|x| x * unit));
+            let part = inner(&rest, &direction);
+            rest = minus(&rest, &direction, part);
+            mixed = minus(&mixed, &with, part);
+            basis.push((direction, with));
+        }
+        mixed.map(|depth| depth.max(0.0))
+    }
+}
+
+fn inner(a: &Vector, b: &Vector) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// a − share·b.
+fn minus(a: &Vector, b: &Vector, share: f64) -> Vector {
+    std::array::from_fn(|i| a[i] - share * b[i])
+}
+
 /// |ln(B/X)| where the weights belong to.
-fn root_at(weights: &[f64; NODES], squares: &[f64; NODES]) -> f64 {
+fn depth_at(weights: &Vector, squares: &Vector) -> f64 {
     let square: f64 = weights.iter().zip(squares).map(|(weight, square)| weight * square).sum();
     square.max(0.0).sqrt()
+}
+
+/// The largest difference of two boundaries; what is no number is far.
+fn largest_difference(from: &Vector, to: &Vector) -> f64 {
+    let differences = from.iter().zip(to).map(|(from, to)| (from - to).abs());
+    differences.fold(0.0, |most: f64, each| if each.is_nan() { f64::INFINITY } else { most.max(each) })
 }
 
 #[allow(clippy::cast_precision_loss)]
