@@ -3,11 +3,34 @@
 //! Questions that carry their own data (`measures`, `stress`, `validation`) are pure functions; the live engine holds
 //! positions and updates what follows from them per event. Losses are positive in every measure.
 
+mod account;
+mod alerts;
+mod commands;
+mod engine;
 mod error;
+mod facts;
+mod gate;
+mod hierarchy;
+mod index;
+mod limits;
 mod live;
 mod measures;
+mod money;
+mod orders;
+mod positions;
+mod proposals;
+mod saved;
 mod simulation;
 mod stress;
 mod validation;
+mod view;
 
+pub use engine::{Command, RiskEngine, Settings};
 pub use error::RiskError;
+pub use facts::{Change, Portfolio};
+pub use hierarchy::TradingState;
+pub use limits::{Limit, Limits, RESTRICTED_MAX};
+pub use proposals::Proposal;
+pub use view::{
+    BreachView, CheckView, LimitsView, OrderView, PartView, PortfolioView, PositionView, UsedView,
+};
