@@ -17,7 +17,7 @@ mod options;
 pub use components::{PrincipalComponents, principal_components};
 pub use covariance::{correlation, covariance, ewma_covariance};
 pub use deviation::RollingDeviation;
-pub use distribution::{normal_cdf, student_t_cdf};
+pub use distribution::{beta_cdf, normal_cdf, student_t_cdf};
 pub use eigen::symmetric_eigen;
 pub use matrix::{ELEMENTS_MAX, MatrixError, cholesky, product, quadratic_form, solve_spd};
 pub use nearest::{NearestCorrelation, nearest_correlation};
