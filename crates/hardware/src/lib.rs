@@ -19,6 +19,7 @@ pub mod pinning;
 pub mod probe;
 pub mod router;
 mod switches;
+mod vectorised;
 mod view;
 
 pub use backend::{Backend, BackendId, Failure, Family};

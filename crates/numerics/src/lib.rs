@@ -13,6 +13,8 @@ mod eigen;
 mod matrix;
 mod nearest;
 mod options;
+mod philox;
+mod quantile;
 
 pub use components::{PrincipalComponents, principal_components};
 pub use covariance::{correlation, covariance, ewma_covariance};
@@ -25,3 +27,5 @@ pub use options::{
     American, Approximation, European, Greeks, OptionError, OptionKind, OptionTerms, american_approximation,
     implied_volatility, leisen_reimer,
 };
+pub use philox::Philox;
+pub use quantile::{normal_quantile, student_t_density, student_t_quantile};

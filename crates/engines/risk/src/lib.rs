@@ -35,6 +35,12 @@ pub use measures::{
     ScenarioMatrix, Spectrum, StandardError, VarAnswer, VarRequest, Volatility, calculate_var,
 };
 pub use proposals::Proposal;
+pub use stress::{
+    CorrelationAnswer, CorrelationStress, Explanation, GridStress, HistoricalStress, InstrumentShock,
+    PositionGreeks, PositionStress, ReverseStressAnswer, ReverseStressRequest, ScenarioStress, Shock,
+    StressAnswer, StressDetail, StressGrid, StressOptionKind, StressOptionStyle, StressPosition,
+    StressRequest, StressScenario, reverse_stress, stress,
+};
 pub use view::{
     BreachView, CheckView, LimitsView, OrderView, PartView, PortfolioView, PositionView, UsedView,
 };

@@ -136,6 +136,18 @@ impl American {
         finite(greeks)
     }
 
+    /// The value and its slope by the spot, at a spot of at least 0: what a search asks for again and again.
+    ///
+    /// # Errors
+    /// The spot is negative or not finite, or the value is not finite.
+    pub fn value_and_delta(&self, spot: f64) -> Result<(f64, f64), OptionError> {
+        not_negative("spot", spot)?;
+        if self.exercise == Exercise::Late {
+            return self.european.greeks(spot).map(|greeks| (greeks.value, greeks.delta));
+        }
+        self.by_spot(spot).map(|greeks| (greeks.value, greeks.delta))
+    }
+
     /// Value, delta, gamma and theta.
     fn by_spot(&self, spot: f64) -> Result<Greeks, OptionError> {
         let terms = self.terms();

@@ -107,7 +107,7 @@ impl Valuer {
     }
 }
 
-/// How many options may still be prepared, and the one that was prepared last.
+/// How many boundaries of American options were prepared.
 #[derive(Debug, Default)]
 pub(super) struct Preparations {
     done: usize,
@@ -200,7 +200,7 @@ impl Held {
 
     /// As it was.
     pub(super) const fn unshocked(&self) -> Shocked {
-        Shocked { spot: self.spot, option: None }
+        Shocked::of_price(self.spot)
     }
 
     /// The terms of an option.
@@ -210,6 +210,11 @@ impl Held {
 }
 
 impl Shocked {
+    /// After a move of the price alone.
+    pub(super) const fn of_price(spot: f64) -> Self {
+        Self { spot, option: None }
+    }
+
     /// The terms of the option, where they moved.
     pub(super) fn terms(&self) -> Option<&OptionTerms> {
         self.option.as_ref().map(Valuer::terms)
@@ -237,8 +242,12 @@ impl Book {
             range(*value > 0.0 && value.is_finite(), || format!("currencies.{name}"), *value, reason)?;
         }
         let named = |(index, position): (usize, &StressPosition)| Ok((name(index, position)?, index));
-        let mut instruments: Vec<String> =
-            positions.iter().enumerate().map(named).map(|named| Ok(named?.0)).collect::<Result<_, RiskError>>()?;
+        let mut instruments: Vec<String> = positions
+            .iter()
+            .enumerate()
+            .map(named)
+            .map(|named| Ok(named?.0))
+            .collect::<Result<_, RiskError>>()?;
         instruments.sort();
         instruments.dedup();
         let count = instruments.len();

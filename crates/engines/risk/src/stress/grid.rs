@@ -23,12 +23,17 @@ pub(super) fn grids(
         let reason = format!("{} are too many: send at most {GRIDS_MAX}", grids.len());
         return Err(RiskError::new("too_large", "grids", reason));
     }
-    let cells: usize = grids.iter().map(|grid| grid.prices.len().saturating_mul(grid.volatilities.len())).sum();
+    let cells: usize =
+        grids.iter().map(|grid| grid.prices.len().saturating_mul(grid.volatilities.len())).sum();
     if cells.saturating_mul(book.positions.len()) > REVALUATIONS_MAX {
         let reason = format!("cells times positions are more than {REVALUATIONS_MAX}: send fewer");
         return Err(RiskError::new("too_large", "grids", reason));
     }
-    grids.iter().enumerate().map(|(at, grid)| one(&format!("grids[{at}]"), book, grid, preparations)).collect()
+    grids
+        .iter()
+        .enumerate()
+        .map(|(at, grid)| one(&format!("grids[{at}]"), book, grid, preparations))
+        .collect()
 }
 
 fn one(

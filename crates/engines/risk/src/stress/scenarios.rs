@@ -98,7 +98,11 @@ fn instrument(book: &Book, name: &str, field: impl Fn() -> String) -> Result<usi
 }
 
 pub(super) fn unknown(field: String, name: &str) -> RiskError {
-    RiskError::new("unknown", field, format!("no position is in {name} or on it: leave it out, or correct it"))
+    RiskError::new(
+        "unknown",
+        field,
+        format!("no position is in {name} or on it: leave it out, or correct it"),
+    )
 }
 
 fn user(
@@ -121,7 +125,8 @@ fn user(
         for place in places {
             if let Some(other) = members.insert(*place, group) {
                 let name = &book.names[*place];
-                let reason = format!("{name} is in {other}, too, and could follow either: shock it by itself");
+                let reason =
+                    format!("{name} is in {other}, too, and could follow either: shock it by itself");
                 return Err(RiskError::new("conflict", field, reason));
             }
             own.insert(*place, *shock);
@@ -132,7 +137,11 @@ fn user(
         check(&field, shock)?;
         let place = book.place(name).ok_or_else(|| unknown(field.clone(), name))?;
         if place >= book.instruments && (Shock { price: None, ..*shock }) != Shock::default() {
-            return Err(RiskError::new("not_used", field, "of a currency only price moves: leave the rest out"));
+            return Err(RiskError::new(
+                "not_used",
+                field,
+                "of a currency only price moves: leave the rest out",
+            ));
         }
         let group = own.get(&place).copied().unwrap_or_default();
         own.insert(place, merged(*shock, group));
@@ -182,7 +191,11 @@ pub(super) fn worst(
     for (index, held) in book.positions.iter().enumerate() {
         let column = columns[held.instrument].ok_or_else(|| {
             let name = &book.names[held.instrument];
-            RiskError::new("missing", "instruments", format!("{name} is held and has no column of returns: add it"))
+            RiskError::new(
+                "missing",
+                "instruments",
+                format!("{name} is held and has no column of returns: add it"),
+            )
         })?;
         let currency = held.currency.and_then(|place| columns[place]);
         for (total, row) in &mut totals {
@@ -218,10 +231,12 @@ pub(super) fn revalue(
         return Err(RiskError::new("too_large", "scenarios", reason));
     }
     if scenarios.len().saturating_mul(book.positions.len()) > most {
-        let reason = format!("scenarios times positions are more than {most}: send fewer, or ask for less detail");
+        let reason =
+            format!("scenarios times positions are more than {most}: send fewer, or ask for less detail");
         return Err(RiskError::new("too_large", "scenarios", reason));
     }
-    let mut answers: Vec<ScenarioStress> = scenarios.iter().map(|scenario| blank(book, scenario, detail)).collect();
+    let mut answers: Vec<ScenarioStress> =
+        scenarios.iter().map(|scenario| blank(book, scenario, detail)).collect();
     for (index, held) in book.positions.iter().enumerate() {
         let before = match detail {
             StressDetail::Greeks => Some(held.greeks(index, &held.unshocked(), preparations)?),
@@ -245,14 +260,21 @@ pub(super) fn revalue(
             answer.value_after += value_after;
             let scaled = |greeks, currency: f64| PositionGreeks::scaled(greeks, held.scale * currency);
             let greeks_before = before.as_ref().map(|greeks| scaled(greeks, 1.0));
-            let explanation = greeks_before.map(|greeks| explain(&greeks, held, &at, &by, (value_before, pnl)));
+            let explanation =
+                greeks_before.map(|greeks| explain(&greeks, held, &at, &by, (value_before, pnl)));
             if let (Some(sum), Some(part)) = (&mut answer.explanation, &explanation) {
                 sum.add(part);
             }
             if detail != StressDetail::Totals {
                 let greeks_after = after.as_ref().map(|greeks| scaled(greeks, 1.0 + by.currency));
-                let position =
-                    PositionStress { pnl, value_before, value_after, greeks_before, greeks_after, explanation };
+                let position = PositionStress {
+                    pnl,
+                    value_before,
+                    value_after,
+                    greeks_before,
+                    greeks_after,
+                    explanation,
+                };
                 answer.positions.push(position);
             }
             last = Some(at);
