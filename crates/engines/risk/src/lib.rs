@@ -41,6 +41,12 @@ pub use measures::{
 };
 pub use model::{SCENARIO_INSTRUMENTS_MAX, SCENARIO_NUMBERS_MAX, SCENARIOS_MAX, ScenarioSet, Scenarios};
 pub use proposals::Proposal;
+pub use stress::{
+    CorrelationAnswer, CorrelationStress, Explanation, GridStress, HistoricalStress, InstrumentShock,
+    PositionGreeks, PositionStress, ReverseStressAnswer, ReverseStressRequest, ScenarioStress, Shock,
+    StressAnswer, StressDetail, StressGrid, StressOptionKind, StressOptionStyle, StressPosition,
+    StressRequest, StressScenario, reverse_stress, stress,
+};
 pub use view::{
     BreachView, CheckView, Figures, LimitsView, OrderView, PartView, PortfolioView, PositionView, UsedView,
 };
