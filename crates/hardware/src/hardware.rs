@@ -22,6 +22,7 @@ use crate::probe::cache::CacheError;
 use crate::router::store::{self, Calibrated};
 use crate::router::{Clock, Decision, Limits, Monotonic, PREFERENCE, Router, Watch, Way};
 use crate::switches::Switches;
+use crate::vectorised::Unit;
 use crate::view::ShapeError;
 
 /// How a [`Hardware`] is set up.
@@ -169,6 +170,7 @@ pub struct Hardware {
     monitor: Monitor,
     measuring: Measuring,
     file: Mutex<CalibrationFile>,
+    unit: Unit,
 }
 
 /// What was seen of the stored calibration.
@@ -215,6 +217,7 @@ impl Hardware {
             sme_workers: options.sme_workers_max,
             pinned: options.pin.is_some(),
         };
+        let unit = Unit::widest(|id| members.iter().any(|member| member.id() == id));
         let hardware = Self {
             listings,
             switches,
@@ -223,9 +226,15 @@ impl Hardware {
             monitor: Monitor::default(),
             measuring: Measuring::default(),
             file: Mutex::default(),
+            unit,
         };
         hardware.load();
         hardware
+    }
+
+    #[inline]
+    pub(crate) fn unit(&self) -> Unit {
+        self.unit
     }
 
     fn file(&self) -> MutexGuard<'_, CalibrationFile> {

@@ -11,10 +11,14 @@ mod deviation;
 mod distribution;
 mod eigen;
 mod matrix;
+mod philox;
+mod quantile;
 
 pub use components::{PrincipalComponents, principal_components};
 pub use covariance::{correlation, covariance, ewma_covariance};
 pub use deviation::RollingDeviation;
-pub use distribution::{normal_cdf, student_t_cdf};
+pub use distribution::{beta_cdf, normal_cdf, student_t_cdf};
 pub use eigen::symmetric_eigen;
 pub use matrix::{ELEMENTS_MAX, MatrixError, cholesky, product, quadratic_form, solve_spd};
+pub use philox::Philox;
+pub use quantile::{normal_quantile, student_t_density, student_t_quantile};

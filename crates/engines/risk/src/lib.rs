@@ -30,6 +30,10 @@ pub use error::RiskError;
 pub use facts::{Change, Portfolio};
 pub use hierarchy::TradingState;
 pub use limits::{Limit, Limits, RESTRICTED_MAX};
+pub use measures::{
+    ConfidenceInterval, Distribution, ErrorRule, HorizonRule, Interval, Method, QuantileConvention, Sampling,
+    ScenarioMatrix, Spectrum, StandardError, VarAnswer, VarRequest, Volatility, calculate_var,
+};
 pub use proposals::Proposal;
 pub use view::{
     BreachView, CheckView, LimitsView, OrderView, PartView, PortfolioView, PositionView, UsedView,
