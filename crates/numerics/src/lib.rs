@@ -13,6 +13,7 @@ mod eigen;
 mod matrix;
 mod philox;
 mod quantile;
+mod sobol;
 
 pub use components::{PrincipalComponents, principal_components};
 pub use covariance::{correlation, covariance, ewma_covariance};
@@ -22,3 +23,4 @@ pub use eigen::symmetric_eigen;
 pub use matrix::{ELEMENTS_MAX, MatrixError, cholesky, product, quadratic_form, solve_spd};
 pub use philox::Philox;
 pub use quantile::{normal_quantile, student_t_density, student_t_quantile};
+pub use sobol::{SOBOL_DIMENSIONS_MAX, SOBOL_POINTS_MAX, Sobol};
