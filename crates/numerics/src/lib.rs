@@ -5,6 +5,7 @@
 //! hands in; its last bits are those of the backend, the same everywhere where one is pinned. Nothing here knows markets,
 //! messages or time.
 
+mod chi_squared;
 mod components;
 mod covariance;
 mod deviation;
@@ -15,6 +16,7 @@ mod philox;
 mod quantile;
 mod sobol;
 
+pub use chi_squared::{chi_squared_cdf, chi_squared_quantile};
 pub use components::{PrincipalComponents, principal_components};
 pub use covariance::{correlation, covariance, ewma_covariance};
 pub use deviation::RollingDeviation;
