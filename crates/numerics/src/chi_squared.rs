@@ -69,7 +69,7 @@ fn fraction(a: f64, x: f64) -> f64 {
 #[must_use]
 pub fn chi_squared_quantile(p: f64, degrees_of_freedom: f64) -> f64 {
     let nu = degrees_of_freedom;
-    if !(0.0..=1.0).contains(&p) || !(nu > 0.0 && nu.is_finite()) {
+    if !((0.0..=1.0).contains(&p) && nu > 0.0 && nu.is_finite()) {
         return f64::NAN;
     }
     if p == 0.0 || p == 1.0 {

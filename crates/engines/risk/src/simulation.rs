@@ -3,19 +3,19 @@
 //! All of them know returns by their sample mean and covariance only (the copula by its margins besides). Whatever is
 //! multiplied here goes to one backend on one core, so that equal questions give equal bits on any number of threads.
 
-mod chi_squared;
 mod closed_form;
 mod factor;
 mod moments;
 mod monte_carlo;
 mod normals;
 mod paths;
+mod shape;
 mod without;
 
 pub(crate) use closed_form::answer as closed_form;
-pub(crate) use monte_carlo::answer as monte_carlo;
 pub use factor::{Factor, FactorKind};
 pub use monte_carlo::Simulation;
+pub(crate) use monte_carlo::answer as monte_carlo;
 
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ use crate::RiskError;
 
 /// One backend on one core: the widest that `hardware` uses of those that give the bits of the portable one.
 fn pinned(hardware: &Hardware) -> Hardware {
-    let on = |id: BackendId| hardware.status().backends.iter().any(|status| status.backend == id && status.on);
+    let on =
+        |id: BackendId| hardware.status().backends.iter().any(|status| status.backend == id && status.on);
     let portable = Listing { id: BackendId::Portable, backend: Ok(Arc::new(backends::Portable)) };
     let fast = vector_backends().into_iter().find(|backend| on(backend.id()));
     let pin = fast.as_ref().map_or(BackendId::Portable, |backend| backend.id());

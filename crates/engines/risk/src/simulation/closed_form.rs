@@ -10,14 +10,20 @@ use super::pinned;
 use crate::RiskError;
 use crate::measures::check::{Source, overflow};
 use crate::measures::tail::count_f64;
-use crate::measures::{ConfidenceInterval, ErrorRule, Interval, Method, QuantileConvention, StandardError, VarAnswer, VarRequest};
+use crate::measures::{
+    ConfidenceInterval, ErrorRule, Interval, Method, QuantileConvention, StandardError, VarAnswer, VarRequest,
+};
 
 /// Φ⁻¹(0.975).
 const Z: f64 = 1.959_963_984_540_054;
 
 /// # Errors
 /// The question asks for what no closed form has, or its numbers are no moments.
-pub(crate) fn answer(hardware: &Hardware, request: &VarRequest, source: &Source<'_>) -> Result<VarAnswer, RiskError> {
+pub(crate) fn answer(
+    hardware: &Hardware,
+    request: &VarRequest,
+    source: &Source<'_>,
+) -> Result<VarAnswer, RiskError> {
     if request.convention != QuantileConvention::InvertedCdf {
         let reason = "a closed form has one quantile only: leave it out";
         return Err(RiskError::new("not_used", "convention", reason));
@@ -136,13 +142,20 @@ fn contribute(answer: &mut VarAnswer, moments: &Moments<'_>, factors: &Factors, 
 }
 
 /// σ² without asset i is σ² − 2eᵢ(Σe)ᵢ + eᵢ²Σᵢᵢ, exactly.
-fn without_each(answer: &mut VarAnswer, moments: &Moments<'_>, factors: &Factors, with: &[f64], variance: f64) {
+fn without_each(
+    answer: &mut VarAnswer,
+    moments: &Moments<'_>,
+    factors: &Factors,
+    with: &[f64],
+    variance: f64,
+) {
     let diagonal = moments.covariance.diag();
+    let mean_pnl = moments.mean_pnl();
     let changes = with.iter().zip(diagonal).zip(moments.exposures.iter().zip(&moments.mean));
     let (var, es) = changes
         .map(|((c, own), (e, mean))| {
             let sigma = libm::sqrt((variance - 2.0 * e * c + e * e * own).max(0.0));
-            let expected = moments.mean_pnl() - e * mean;
+            let expected = mean_pnl - e * mean;
             let without = |factor: f64| factor * sigma - expected;
             (answer.var - without(factors.of_var), answer.es - without(factors.of_es))
         })

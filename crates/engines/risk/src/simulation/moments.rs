@@ -6,8 +6,8 @@ use ndarray::{Array1, Array2, ArrayView2};
 
 use super::refused;
 use crate::RiskError;
-use crate::measures::{HorizonRule, VarRequest};
 use crate::measures::check::{Source, not_finite};
+use crate::measures::{HorizonRule, VarRequest};
 
 /// Returns over the horizon, and exposures to them.
 #[derive(Debug, Clone)]
@@ -33,18 +33,26 @@ const ASSETS_MAX: usize = 4_096;
 impl<'a> Moments<'a> {
     /// # Errors
     /// A return is not finite, there are too many assets, or the horizon is made of overlapping scenarios.
-    pub(crate) fn of(hardware: &Hardware, request: &VarRequest, source: &Source<'a>) -> Result<Self, RiskError> {
+    pub(crate) fn of(
+        hardware: &Hardware,
+        request: &VarRequest,
+        source: &Source<'a>,
+    ) -> Result<Self, RiskError> {
         if request.horizon_rule == HorizonRule::Overlapping {
-            let reason = "only scenarios of the past overlap: send sqrt_time, which multiplies mean and covariance";
+            let reason =
+                "only scenarios of the past overlap: send sqrt_time, which multiplies mean and covariance";
             return Err(RiskError::new("not_supported", "horizon_rule", reason));
         }
         let field = source.field();
         let (values, columns, exposures) = match *source {
-            Source::Returns { returns, exposures } => (returns.values(), returns.columns(), exposures.to_vec()),
+            Source::Returns { returns, exposures } => {
+                (returns.values(), returns.columns(), exposures.to_vec())
+            }
             Source::Pnl(pnl) => (pnl, 1, vec![1.0]),
         };
         if columns > ASSETS_MAX {
-            let reason = format!("{columns} assets are more than the {ASSETS_MAX} that a covariance may have here");
+            let reason =
+                format!("{columns} assets are more than the {ASSETS_MAX} that a covariance may have here");
             return Err(RiskError::new("too_large", field, reason));
         }
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
