@@ -238,3 +238,7 @@ fn update(inverse: &mut Square, moved: [f64; 3], changed: [f64; 3]) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "garch_tests.rs"]
+mod tests;
