@@ -9,6 +9,7 @@ use nautilus_types::{Currency, DeskName, Side, UnixNanos};
 use crate::engine::RiskEngine;
 use crate::facts::{Change, Fact, Portfolio};
 use crate::hierarchy::{FIRM, NODES_MAX, NOWHERE};
+use crate::model::ScenarioSet;
 use crate::orders::Order;
 use crate::positions::Recent;
 use crate::proposals::Proposal;
@@ -229,6 +230,11 @@ impl RiskEngine {
                 self.book(change);
             }
             Fact::Day { day, nodes } => self.begin_day(day, &nodes),
+            Fact::Scenarios { instruments, .. } => {
+                self.incoming = Some(ScenarioSet { instruments, returns: Vec::new() });
+            }
+            Fact::Returns(returns) => self.take_returns(returns),
+            Fact::Forecast { portfolio, closed, next } => self.forecasts.turn(portfolio, closed, next),
         }
     }
 

@@ -16,9 +16,13 @@ use nautilus_types::{Currency, InstrumentId, Symbol, UnixNanos};
 
 use crate::alerts::Alerts;
 use crate::facts::{Change, Fact, Portfolio};
+use crate::forecasts::Forecasts;
 use crate::gate::{Answer, Clock, Gate};
 use crate::hierarchy::{FIRM, TradingState};
 use crate::limits::{Breach, Limits};
+use crate::live::Loadings;
+use crate::measured::Metrics;
+use crate::model::{ScenarioSet, Scenarios};
 use crate::orders::{Executions, Orders};
 use crate::positions::{Contract, Mark, Positions};
 use crate::proposals::Proposals;
@@ -37,6 +41,8 @@ pub struct Settings {
     pub orders_remembered: usize,
     /// Whether what loosens a limit needs a second person.
     pub second_approver: bool,
+    /// Measures are published when one has moved by more than this share of itself, in basis points.
+    pub metric_move_bps: u32,
 }
 
 impl Default for Settings {
@@ -46,6 +52,7 @@ impl Default for Settings {
             mark_age_max_ms: 60_000,
             orders_remembered: 1 << 18,
             second_approver: true,
+            metric_move_bps: 100,
         }
     }
 }
@@ -87,13 +94,20 @@ pub enum Command {
         /// Who.
         by: String,
     },
+    /// Other scenarios.
+    Scenarios {
+        /// With the model that follows from them.
+        scenarios: Box<Scenarios>,
+        /// Who says so.
+        by: String,
+    },
     /// An order, or its cancel.
     Order(OrderRequest),
     /// An execution, or the end of an order.
     Execution(PositionChange),
     /// Whoever watches over trading is alive.
     Heartbeat,
-    /// Time goes on.
+    /// Time goes on: what was left for later is done, so that measures are of now.
     Tick,
 }
 
@@ -104,6 +118,14 @@ pub(crate) struct DeadMan {
     pub(crate) timeout_ms: u64,
     /// The last sign of life; none since the start.
     pub(crate) alive: Option<UnixNanos>,
+}
+
+/// What happened since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) accepted: u64,
+    pub(crate) rejected: u64,
+    pub(crate) executions: u64,
 }
 
 /// The engine of the risk service.
@@ -120,6 +142,12 @@ pub struct RiskEngine {
     /// Of the market; zero before its first.
     pub(crate) day: u64,
     pub(crate) alerts: Alerts,
+    pub(crate) forecasts: Forecasts,
+    /// Scenarios of which lists are still to come, and the model of those that are being taken in.
+    pub(crate) incoming: Option<ScenarioSet>,
+    pub(crate) prepared: Option<Loadings>,
+    pub(crate) metrics: Metrics,
+    pub(crate) counts: Counts,
     /// The journal takes more than cancels.
     has_room: bool,
 }
@@ -139,6 +167,11 @@ impl RiskEngine {
             clock: Clock::default(),
             day: 0,
             alerts: Alerts::default(),
+            forecasts: Forecasts::default(),
+            incoming: None,
+            prepared: None,
+            metrics: Metrics::default(),
+            counts: Counts::default(),
             has_room: true,
         }
     }
@@ -148,7 +181,6 @@ impl RiskEngine {
             positions: &self.positions,
             clock: self.clock,
             mark_age_max_ns: self.settings.mark_age_max_ms * 1_000_000,
-            var_after: &|_, _| None,
         }
     }
 
@@ -159,38 +191,49 @@ impl RiskEngine {
         gate.check(request, sink)
     }
 
+    /// The decision on an order that needs no look at the books: one that was decided before, or cannot be kept.
+    #[must_use]
+    pub fn known(&self, request: &OrderRequest) -> Option<OrderDecision> {
+        let order_id = request.order_id;
+        let decision = |reasons: Reasons, warnings| {
+            Some(OrderDecision { order_id, accepted: reasons.is_empty(), reasons, warnings })
+        };
+        match self.orders.find(order_id) {
+            Some(order) if order.request == *request => decision(order.reasons, order.warnings),
+            Some(_) => decision(Reason::OrderIdReused.into(), Reasons::NONE),
+            None if !self.has_room => decision(Reason::JournalFull.into(), Reasons::NONE),
+            None if !self.orders.has_room(self.clock.now) => {
+                decision(Reason::TooManyOrders.into(), Reasons::NONE)
+            }
+            None => None,
+        }
+    }
+
     /// Decides an order. What was decided before is said again.
     fn decide(&mut self, request: &OrderRequest, out: &mut Effects) -> OrderDecision {
-        let order_id = request.order_id;
-        let answer = |reasons: Reasons, warnings| OrderDecision {
-            order_id,
-            accepted: reasons.is_empty(),
-            reasons,
-            warnings,
-        };
         if request.action == OrderAction::Cancel {
-            if self.orders.find(order_id).is_some_and(|order| order.left != 0 && !order.cancelling) {
-                self.record(Fact::Cancel { order_id }, out);
-            }
-            return answer(Reasons::NONE, Reasons::NONE);
+            return self.cancel(request.order_id, out);
         }
-        if let Some(order) = self.orders.find(order_id) {
-            let same = order.request == *request;
-            let reasons = if same { order.reasons } else { Reason::OrderIdReused.into() };
-            return answer(reasons, if same { order.warnings } else { Reasons::NONE });
-        }
-        if !self.has_room {
-            return answer(Reason::JournalFull.into(), Reasons::NONE);
-        }
-        if !self.orders.has_room(self.clock.now) {
-            return answer(Reason::TooManyOrders.into(), Reasons::NONE);
+        if let Some(decision) = self.known(request) {
+            return decision;
         }
         let Answer { ticket, reasons, warnings } = self.gate().check(request, |_| {});
         if let Some(ticket) = ticket {
             self.record_instrument(ticket.row, out);
         }
         self.record(Fact::Decision { request: *request, reasons, warnings }, out);
-        answer(reasons, warnings)
+        let accepted = reasons.is_empty();
+        let count = if accepted { &mut self.counts.accepted } else { &mut self.counts.rejected };
+        *count += 1;
+        OrderDecision { order_id: request.order_id, accepted, reasons, warnings }
+    }
+
+    /// Cancels are let through whatever happens, of orders that nobody knows, too.
+    fn cancel(&mut self, order_id: Uid, out: &mut Effects) -> OrderDecision {
+        if self.orders.find(order_id).is_some_and(|order| order.left != 0 && !order.cancelling) {
+            self.record(Fact::Cancel { order_id }, out);
+        }
+        OrderDecision { order_id, accepted: true, reasons: Reasons::NONE, warnings: Reasons::NONE }
     }
 
     /// The journal names an instrument before anything that refers to it.
@@ -222,6 +265,7 @@ impl RiskEngine {
         }
         let waiting = self.unbooked.len();
         self.record(Fact::Execution(*change), out);
+        self.counts.executions += 1;
         if self.unbooked.len() > waiting {
             self.alerts.unbooked(change, self.clock.now, out);
         }
@@ -249,6 +293,7 @@ impl RiskEngine {
         if day > self.day {
             let begun = self.day != 0 || self.positions.hierarchy.nodes.len() > 1;
             if begun {
+                self.turn_forecasts(day, out);
                 let nodes = &self.positions.hierarchy.nodes;
                 let nodes = nodes.iter().map(|node| (node.scope, node.sums.profit, node.peak)).collect();
                 self.record(Fact::Day { day, nodes }, out);
@@ -312,6 +357,10 @@ impl RiskEngine {
             FrameRef::Trade(trade) => self.trade(trade),
             FrameRef::Quote(quote) => self.quote(quote),
             FrameRef::Definition(definition) => {
+                if definition.header.has(flags::STARTS_OVER) {
+                    // A recording begins: its time may lie before the last one's.
+                    self.clock.market = UnixNanos(0);
+                }
                 self.define(definition);
                 if let Ok(instrument) = definition.instrument() {
                     self.book_waiting(instrument.symbol, out);
@@ -351,6 +400,7 @@ impl RiskEngine {
             Command::Change { scope, change, by, reason } => self.change(scope, change, by, reason, out),
             Command::Approve { id, by } => self.approve(id, by, out),
             Command::Withdraw { id, by } => self.withdraw(id, by, out),
+            Command::Scenarios { scenarios, by } => self.take_scenarios(*scenarios, by, out),
             Command::Heartbeat => self.dead_man.alive = Some(self.clock.now),
             Command::Tick => self.tick(out),
         }
@@ -358,6 +408,8 @@ impl RiskEngine {
 
     /// Stops all trading when nobody was heard of for too long.
     fn tick(&mut self, out: &mut Effects) {
+        self.positions.model.refresh();
+        self.publish_metrics(out);
         let DeadMan { timeout_ms, alive } = self.dead_man;
         if timeout_ms == 0 {
             return;
@@ -425,14 +477,6 @@ impl Engine for RiskEngine {
 }
 
 impl RiskEngine {
-    /// The decision on an order that was handed in.
-    #[must_use]
-    pub fn decision(&self, order_id: Uid) -> Option<OrderDecision> {
-        let order = self.orders.find(order_id)?;
-        let (reasons, warnings) = (order.reasons, order.warnings);
-        Some(OrderDecision { order_id, accepted: reasons.is_empty(), reasons, warnings })
-    }
-
     /// The limits that are set at a part of the hierarchy.
     #[must_use]
     pub fn limits(&self, scope: &Scope) -> Option<&Limits> {

@@ -1,6 +1,11 @@
 //! Value at risk, expected shortfall and what each position adds to them, from scenarios of P&L.
 
 mod check;
+mod coherent;
+mod contributions;
+mod filter;
+mod garch;
+mod horizon;
 mod matrix;
 mod precision;
 mod request;

@@ -104,6 +104,11 @@ impl Orders {
             .insert(&id, number, |number| key(ring[number.wrapping_sub(base) as usize].request.order_id));
     }
 
+    /// How many may still be executed.
+    pub(crate) fn open(&self) -> usize {
+        self.ring.iter().filter(|order| order.left != 0).count()
+    }
+
     /// Oldest to newest.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Order> {
         self.ring.iter()

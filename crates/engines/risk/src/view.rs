@@ -1,6 +1,8 @@
 //! What readers are shown: portfolios with their parts and positions, limits with what is used of them, and why an
 //! order would be rejected.
 
+use std::collections::BTreeMap;
+
 use nautilus_messages::mesh::{Desk, OrderRequest, PositionChange, Reason, Reasons, Scope, Uid};
 use nautilus_types::{Currency, DeskName, Money, Price, Quantity, Symbol, UnixNanos};
 use serde::Serialize;
@@ -156,6 +158,25 @@ pub struct OrderView {
     pub cancelling: bool,
 }
 
+/// How much there is and was.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figures {
+    /// Orders let through since the start.
+    pub accepted: u64,
+    /// Orders rejected since the start.
+    pub rejected: u64,
+    /// Executions booked since the start.
+    pub executions: u64,
+    /// Accepted orders that may still be executed.
+    pub orders_open: usize,
+    /// Executions whose desk or instrument is not known yet.
+    pub unbooked: usize,
+    /// Of the firm.
+    pub state: TradingState,
+    /// The firm, then every portfolio.
+    pub parts: Vec<PartView>,
+}
+
 impl From<&Order> for OrderView {
     fn from(order: &Order) -> Self {
         Self {
@@ -196,6 +217,20 @@ impl RiskEngine {
         let hierarchy = &self.positions.hierarchy;
         let firm = std::iter::once(crate::hierarchy::FIRM);
         firm.chain(hierarchy.portfolios()).map(|number| PartView::of(hierarchy.node(number))).collect()
+    }
+
+    /// How much there is and was.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures {
+            accepted: self.counts.accepted,
+            rejected: self.counts.rejected,
+            executions: self.counts.executions,
+            orders_open: self.orders.open(),
+            unbooked: self.unbooked.len(),
+            state: self.positions.hierarchy.node(crate::hierarchy::FIRM).state,
+            parts: self.overview(),
+        }
     }
 
     /// A portfolio with all that is in it.
@@ -327,6 +362,20 @@ impl RiskEngine {
             portfolio.is_none_or(|name| order.request.desk.portfolio == name) && (!open || order.left != 0)
         };
         self.orders.iter().rev().filter(wanted).take(limit).map(OrderView::from).collect()
+    }
+
+    /// The kill switch of a part, and the dead-man timer in milliseconds (0 when it is off).
+    #[must_use]
+    pub fn trading(&self, scope: &Scope) -> Option<(TradingState, u64)> {
+        let number = self.positions.hierarchy.find(scope)?;
+        Some((self.positions.hierarchy.node(number).state, self.dead_man.timeout_ms))
+    }
+
+    /// The firm's currency and what others are worth in it.
+    #[must_use]
+    pub fn rates(&self) -> (Currency, BTreeMap<Currency, Price>) {
+        let rates = self.positions.rates.iter().map(|(currency, rate)| (*currency, Price::from_nanos(*rate)));
+        (self.positions.currency(), rates.collect())
     }
 
     /// Executions whose desk or instrument is not known yet.

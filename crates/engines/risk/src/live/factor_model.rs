@@ -229,6 +229,33 @@ impl FactorModel {
         Ok(self.portfolio(portfolio)?.variance().sqrt())
     }
 
+    /// What [`FactorModel::sigma`] would be after one change, without allocation; none for an uncovered instrument. Nothing
+    /// is changed.
+    ///
+    /// # Errors
+    /// The portfolio or the instrument is unknown.
+    #[inline]
+    pub fn sigma_after(
+        &self,
+        portfolio: usize,
+        instrument: usize,
+        value_change: f64,
+    ) -> Result<Option<f64>, RiskError> {
+        let old = self.value(portfolio, instrument)?;
+        let held = self.portfolio(portfolio)?;
+        let Some((row, own)) = self.loadings.row(instrument).zip(self.loadings.specific(instrument)) else {
+            return Ok(None);
+        };
+        let (mut room, mut common) = ([0.0; 64], 0.0);
+        for (exposures, row) in held.exposures.chunks(room.len()).zip(row.chunks(64)) {
+            let room = &mut room[..exposures.len()];
+            room.copy_from_slice(exposures);
+            common += add_scaled_squaring(room, row, value_change);
+        }
+        let specific = held.specific + own * (value_change * (2.0 * old + value_change));
+        Ok(Some((common + specific.max(0.0)).sqrt()))
+    }
+
     /// What is invested in each factor, which has the variance 1.
     ///
     /// # Errors

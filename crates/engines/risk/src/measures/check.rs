@@ -1,6 +1,6 @@
 //! What a question has to be before anything is computed: each refusal names the field and what to do.
 
-use super::{HorizonRule, Method, QuantileConvention, ScenarioMatrix, VarRequest, Volatility};
+use super::{HorizonRule, Method, QuantileConvention, ScenarioMatrix, VarRequest, Volatility, coherent};
 use crate::RiskError;
 
 /// The most numbers of a vector of P&L.
@@ -36,6 +36,7 @@ pub(crate) fn check(request: &VarRequest) -> Result<Source<'_>, RiskError> {
     }
     horizon(request)?;
     options(request)?;
+    request.spectral.as_ref().map_or(Ok(()), coherent::check)?;
     source(request)
 }
 

@@ -97,6 +97,24 @@ impl TailRule<'_> {
         outcomes.truncate(needed);
     }
 
+    /// Drops outcomes that are above every one that VaR and ES need, and answers from where on others are: a bound that
+    /// falls with every call as more outcomes are known.
+    pub(crate) fn sift(&self, outcomes: &mut Vec<Outcome>, count: usize) -> f64 {
+        if self.weights.is_some() {
+            self.keep_lowest(outcomes, count);
+            // Equal outcomes count in the order of scenarios, and their weights differ.
+            return outcomes.last().map_or(f64::INFINITY, |(pnl, _)| pnl.next_up());
+        }
+        let rank = self.rank(count);
+        let needed = rank.below + usize::from(rank.next > 0.0);
+        if outcomes.len() < needed {
+            return f64::INFINITY;
+        }
+        let bound = outcomes.select_nth_unstable_by(needed - 1, ascending).1.0;
+        outcomes.truncate(needed);
+        bound
+    }
+
     /// VaR and ES from what [`TailRule::keep_lowest`] left.
     pub(crate) fn measures(&self, sorted: &[Outcome], count: usize) -> Measures {
         let rank = self.rank_in(sorted, count);
@@ -112,8 +130,8 @@ impl TailRule<'_> {
                 tail.iter().map(|(pnl, scenario)| weight(*scenario) * pnl).sum::<f64>() / sum
             }
         };
-        // The mean of equal numbers may round to beside them.
-        Measures { var: -var, es: (-es).max(-var) }
+        // From zero, so that no loss is −0; and the mean of equal numbers may round to beside them.
+        Measures { var: 0.0 - var, es: (0.0 - es).max(0.0 - var) }
     }
 
     /// The number of independent, equally likely scenarios that tell as much as these: (Σw)²/Σw² of the weights (Kish
@@ -163,16 +181,17 @@ impl<'a> Tail<'a> {
     pub(crate) fn of(pnl: &[f64], rule: TailRule<'a>, field: &str) -> Result<Self, RiskError> {
         let count = pnl.len();
         rule.enough(count, field)?;
-        let mut outcomes: Vec<Outcome> = (0..).zip(pnl).map(|(scenario, pnl)| (*pnl, scenario)).collect();
-        match rule.weights {
-            Some(_) => outcomes.sort_unstable_by(ascending),
+        let outcomes = match rule.weights {
+            Some(_) => sorted(pnl),
             None => {
+                let mut outcomes = unsorted(pnl);
                 let rank = rule.rank(count);
                 // Where the order statistic lies with all but 1e-16 of the probability.
                 let spread = 9.0 * libm::sqrt(count_f64(rank.below) * count_f64(rule.overlap)) + 40.0;
                 lowest(&mut outcomes, rank.below.saturating_add(to_usize(spread)));
+                outcomes
             }
-        }
+        };
         let rank = rule.rank_in(&outcomes, count);
         let measures = rule.measures(&outcomes, count);
         Ok(Self { rule, lowest: outcomes, count, rank, measures })
@@ -199,6 +218,17 @@ impl<'a> Tail<'a> {
     }
 }
 
+/// Every scenario, in order.
+pub(crate) fn sorted(pnl: &[f64]) -> Vec<Outcome> {
+    let mut outcomes = unsorted(pnl);
+    outcomes.sort_unstable_by(ascending);
+    outcomes
+}
+
+fn unsorted(pnl: &[f64]) -> Vec<Outcome> {
+    (0..).zip(pnl).map(|(scenario, pnl)| (*pnl, scenario)).collect()
+}
+
 /// By P&L, then by scenario.
 fn ascending(a: &Outcome, b: &Outcome) -> std::cmp::Ordering {
     a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
@@ -220,6 +250,6 @@ pub(crate) fn count_f64(count: usize) -> f64 {
 
 /// A whole, non-negative number.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn to_usize(whole: f64) -> usize {
+pub(crate) fn to_usize(whole: f64) -> usize {
     whole as usize
 }
