@@ -20,6 +20,7 @@ pub mod probe;
 pub mod router;
 mod switches;
 pub mod vector;
+mod vectorised;
 mod view;
 
 pub use backend::{Backend, BackendId, Failure, Family};

@@ -1,106 +1,41 @@
 //! Kernels on a few hundred to a few thousand numbers that lie in the cache, for work that is done at every event.
 //!
 //! They are too short for the router: asking it would take longer than they do. So nothing is measured here; the widest
-//! vectors of the processor are taken. Each kernel is written once, in plain code, and compiled for every unit: products
-//! are rounded before they are added, sums are added up in one fixed order, so that all units give the same bits. The
-//! environment's switches, which may change bits, say nothing about them.
+//! vectors of the processor are taken, asked for once. Each kernel is plain code that is compiled for every unit:
+//! products are rounded before they are added, sums are added up in one fixed order, so that all units give the same
+//! bits, and the environment's switches, which may change bits, have nothing to say.
 
-#![allow(unsafe_code)]
+use std::sync::OnceLock;
+
+use crate::vectorised::Unit;
 
 /// Sums that are kept apart while a vector is added up: two registers of the widest unit.
 const LANES: usize = 16;
 
-/// A vector unit that this processor has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unit(Kind);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-/// A method of [`Unit`] that runs a function of this file, compiled for the unit.
-macro_rules! kernel {
-    ($(#[$doc:meta])* $name:ident = $body:ident($($argument:ident: $type:ty),+) -> $result:ty) => {
-        $(#[$doc])*
-        #[inline]
-        pub fn $name(self, $($argument: $type),+) -> $result {
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2")]
-            fn avx2($($argument: $type),+) -> $result {
-                $body($($argument),+)
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-            fn avx512($($argument: $type),+) -> $result {
-                $body($($argument),+)
-            }
-            match self.0 {
-                Kind::Portable => $body($($argument),+),
-                // SAFETY: a unit of this kind is made only where the processor has it.
-                #[cfg(target_arch = "x86_64")]
-                Kind::Avx2 => unsafe { avx2($($argument),+) },
-                // SAFETY: as above.
-                #[cfg(target_arch = "x86_64")]
-                Kind::Avx512 => unsafe { avx512($($argument),+) },
-            }
-        }
-    };
-}
-
-impl Unit {
-    /// Every unit of this processor, the widest first. The last one is plain code, which every processor runs.
-    pub fn all() -> impl Iterator<Item = Self> {
-        let units = [
-            #[cfg(target_arch = "x86_64")]
-            (Kind::Avx512, has_avx512()),
-            #[cfg(target_arch = "x86_64")]
-            (Kind::Avx2, is_x86_feature_detected!("avx2")),
-            (Kind::Portable, true),
-        ];
-        units.into_iter().filter(|(_, there)| *there).map(|(kind, _)| Self(kind))
-    }
-
-    /// The widest one. The processor is asked once; from then on this is a look at memory.
-    #[must_use]
-    #[inline]
-    pub fn widest() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            if has_avx512() {
-                return Self(Kind::Avx512);
-            }
-            if is_x86_feature_detected!("avx2") {
-                return Self(Kind::Avx2);
-            }
-        }
-        Self(Kind::Portable)
-    }
-
-    kernel!(
-        /// yᵢ ← yᵢ + factor·xᵢ, product and sum each rounded, for as many as the shorter slice has. Answers how many of
-        /// the new yᵢ are below the threshold.
-        add_scaled_counting = add_and_count(y: &mut [f64], x: &[f64], factor: f64, threshold: f64) -> usize
-    );
-
-    kernel!(
-        /// yᵢ ← yᵢ + factor·xᵢ as above, and answers Σ yᵢ² of the new ones: element i goes to sum i mod 16, and the
-        /// sixteen are added by halves, 8 apart, then 4, 2 and 1.
-        add_scaled_squaring = add_and_square(y: &mut [f64], x: &[f64], factor: f64) -> f64
-    );
-}
-
-#[cfg(target_arch = "x86_64")]
+/// yᵢ ← yᵢ + factor·xᵢ, product and sum each rounded, for as many as the shorter slice has. Answers how many of the new
+/// yᵢ are below the threshold.
 #[inline]
-fn has_avx512() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl")
+pub fn add_scaled_counting(y: &mut [f64], x: &[f64], factor: f64, threshold: f64) -> usize {
+    unit().call(
+        #[inline(always)]
+        || add_and_count(y, x, factor, threshold),
+    )
+}
+
+/// yᵢ ← yᵢ + factor·xᵢ as above, and answers Σ yᵢ² of the new ones: element i goes to sum i mod 16, and the sixteen are
+/// added by halves, 8 apart, then 4, 2 and 1.
+#[inline]
+pub fn add_scaled_squaring(y: &mut [f64], x: &[f64], factor: f64) -> f64 {
+    unit().call(
+        #[inline(always)]
+        || add_and_square(y, x, factor),
+    )
+}
+
+#[inline]
+fn unit() -> Unit {
+    static UNIT: OnceLock<Unit> = OnceLock::new();
+    *UNIT.get_or_init(|| Unit::widest(|_| true))
 }
 
 #[inline(always)]
@@ -144,16 +79,20 @@ fn add_and_square(y: &mut [f64], x: &[f64], factor: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BackendId;
     use proptest::prelude::*;
 
     fn bits(values: &[f64]) -> Vec<u64> {
         values.iter().map(|value| value.to_bits()).collect()
     }
 
-    #[test]
-    fn the_widest_unit_is_the_first() {
-        assert_eq!(Unit::all().next(), Some(Unit::widest()));
-        assert_eq!(Unit::all().last(), Some(Unit(Kind::Portable)));
+    /// Every unit of this processor, the plain one too.
+    fn units() -> [Unit; 3] {
+        #[cfg(target_arch = "x86_64")]
+        let narrower = |id| id == BackendId::Avx2;
+        #[cfg(not(target_arch = "x86_64"))]
+        let narrower = |_| false;
+        [Unit::widest(|_| true), Unit::widest(narrower), Unit::Plain]
     }
 
     proptest! {
@@ -179,12 +118,12 @@ mod tests {
             let pair = |at: usize| sums[at] + sums[at + 8];
             let four = |at: usize| pair(at) + pair(at + 4);
             let squares: f64 = (four(0) + four(2)) + (four(1) + four(3));
-            for unit in Unit::all() {
+            for unit in units() {
                 let mut counted = y.clone();
-                prop_assert_eq!(unit.add_scaled_counting(&mut counted, x, factor, threshold), below);
+                prop_assert_eq!(unit.call(#[inline(always)] || add_and_count(&mut counted, x, factor, threshold)), below);
                 prop_assert_eq!(bits(&counted), bits(&expected), "{:?}", unit);
                 let mut squared = y.clone();
-                let sum = unit.add_scaled_squaring(&mut squared, x, factor);
+                let sum = unit.call(#[inline(always)] || add_and_square(&mut squared, x, factor));
                 prop_assert_eq!(sum.to_bits(), squares.to_bits(), "{:?}", unit);
                 prop_assert_eq!(bits(&squared), bits(&expected), "{:?}", unit);
             }

@@ -1,15 +1,20 @@
 //! The routes of the risk service.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use nautilus_engine_risk::{
-    Change, CheckView, Command, Limits, OrderView, PartView, PortfolioView, RiskEngine,
+    Change, CheckView, Command, Limits, OrderView, PartView, PortfolioView, RiskEngine, RiskError,
+    ScenarioSet, Scenarios, VarAnswer, VarRequest, WhatIf, calculate_var,
 };
+use nautilus_hardware::Hardware;
 use nautilus_messages::mesh::{OrderRequest, PositionChange, Scope};
 use nautilus_service::paging::{PAGE_MAX, within};
-use nautilus_service::{EngineHandle, Json, Operator, Path, Problem, Query, wall_clock};
+use nautilus_service::{
+    ComputePool, EngineHandle, Json, Operator, Path, Problem, Query, RawBody, wall_clock,
+};
 use nautilus_types::{Currency, DeskName, Price};
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,15 +22,23 @@ use utoipa_axum::routes;
 
 use crate::shapes::{
     DeadManBody, LimitsAnswer, OrdersQuery, PortfolioBody, ProposalAnswer, Proposals, RatesAnswer,
-    ScopeQuery, StateAnswer, StateBody, cancel, order_id,
+    RiskAnswer, RiskQuery, ScenariosAnswer, ScopeQuery, StateAnswer, StateBody, WhatIfBody, cancel, order_id,
 };
+
+/// The largest body of scenarios: some four million numbers of eight digits.
+const SCENARIOS_BODY_MAX: usize = 64 << 20;
+/// The largest body of a question: some ten million numbers.
+const QUESTION_BODY_MAX: usize = 128 << 20;
 
 #[derive(Clone)]
 struct Api {
     engine: EngineHandle<RiskEngine>,
+    pool: ComputePool,
 }
 
 pub(crate) fn router(engine: EngineHandle<RiskEngine>) -> OpenApiRouter {
+    let scenarios = OpenApiRouter::new().routes(routes!(get_scenarios, put_scenarios));
+    let questions = OpenApiRouter::new().routes(routes!(post_var));
     OpenApiRouter::new()
         .routes(routes!(list_portfolios))
         .routes(routes!(get_portfolio, put_portfolio))
@@ -41,7 +54,11 @@ pub(crate) fn router(engine: EngineHandle<RiskEngine>) -> OpenApiRouter {
         .routes(routes!(get_order, cancel_order))
         .routes(routes!(post_execution))
         .routes(routes!(list_unbooked))
-        .with_state(Api { engine })
+        .routes(routes!(get_risk))
+        .routes(routes!(what_if))
+        .merge(scenarios.layer(DefaultBodyLimit::max(SCENARIOS_BODY_MAX)))
+        .merge(questions.layer(DefaultBodyLimit::max(QUESTION_BODY_MAX)))
+        .with_state(Api { engine, pool: ComputePool::default() })
 }
 
 fn unknown_portfolio(name: DeskName) -> Problem {
@@ -405,4 +422,107 @@ struct Unbooked {
 async fn list_unbooked(State(api): State<Api>) -> Result<Json<Unbooked>, Problem> {
     let executions = api.engine.inspect(|engine| engine.unbooked().to_vec()).await?;
     Ok(Json(Unbooked { executions }))
+}
+
+fn refused(error: &RiskError) -> Problem {
+    Problem::unprocessable(error.code(), error.to_string())
+}
+
+/// The instruments that scenarios have, and how many there are.
+#[utoipa::path(get, path = "/v1/scenarios", tag = "measures",
+    security(("api_key" = ["read"])), responses((status = 200, body = serde_json::Value)))]
+async fn get_scenarios(State(api): State<Api>) -> Result<Json<ScenariosAnswer>, Problem> {
+    let (instruments, scenarios) = api.engine.inspect(RiskEngine::scenarios).await?;
+    Ok(Json(ScenariosAnswer { instruments, scenarios }))
+}
+
+/// Replaces the scenarios that live measures and limits on value at risk are taken over: equally likely simple returns of
+/// one day, one list for each instrument, oldest first. Bodies up to 64 MiB.
+#[utoipa::path(put, path = "/v1/scenarios", tag = "measures",
+    security(("api_key" = ["risk:admin"])),
+    request_body(content = serde_json::Value, example = json!({
+        "instruments": ["ESH4"], "returns": [[0.0032, -0.0117, 0.0054]],
+    })),
+    responses(
+    (status = 200, body = serde_json::Value), (status = 400, body = Problem), (status = 413, body = Problem),
+    (status = 422, body = Problem),
+))]
+async fn put_scenarios(
+    State(api): State<Api>,
+    Operator(by): Operator,
+    body: RawBody,
+) -> Result<Json<ScenariosAnswer>, Problem> {
+    let prepare = |set: ScenarioSet| Scenarios::new(set).map_err(|error| refused(&error));
+    let scenarios = Box::new(api.pool.answer(body, prepare).await?);
+    api.engine.command(Command::Scenarios { scenarios, by }).await?;
+    get_scenarios(State(api)).await
+}
+
+/// Value at risk and expected shortfall of scenarios in the request, with their errors and what each position adds.
+/// Bodies up to 128 MiB.
+#[utoipa::path(post, path = "/v1/var", tag = "measures",
+    security(("api_key" = ["read"])),
+    request_body(content = serde_json::Value, example = json!({
+        "returns": [[0.01, -0.02], [-0.03, 0.01], [0.00, 0.02]], "positions": [1_000_000, -500_000],
+        "confidence": 0.95, "method": "historical",
+    })),
+    responses(
+    (status = 200, body = serde_json::Value), (status = 400, body = Problem), (status = 413, body = Problem),
+    (status = 422, body = Problem),
+))]
+async fn post_var(State(api): State<Api>, body: RawBody) -> Result<Json<VarAnswer>, Problem> {
+    api.pool.answer(body, |request: VarRequest| measure(&request)).await.map(Json)
+}
+
+/// Asks the engine's mathematics and says how long it took.
+fn measure(request: &VarRequest) -> Result<VarAnswer, Problem> {
+    let start = Instant::now();
+    let mut answer = calculate_var(Hardware::shared(), request).map_err(|error| refused(&error))?;
+    answer.compute_us = u64::try_from(start.elapsed().as_micros()).ok();
+    Ok(answer)
+}
+
+/// A portfolio's measures from live state: positions as they are, over the scenarios of `PUT /v1/scenarios`.
+#[utoipa::path(get, path = "/v1/portfolios/{portfolio}/risk", tag = "measures",
+    security(("api_key" = ["read"])), params(("portfolio" = String, Path, example = "main"), RiskQuery), responses(
+    (status = 200, body = serde_json::Value), (status = 400, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem),
+))]
+async fn get_risk(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(query): Query<RiskQuery>,
+) -> Result<Json<RiskAnswer>, Problem> {
+    let name = desk_name(&name)?;
+    // Prices of the last moments are told to the measures first.
+    api.engine.command(Command::Tick).await?;
+    let live =
+        api.engine.inspect(move |engine| Some((engine.exposures(name)?, engine.scenario_matrix()))).await?;
+    let (exposures, matrix) = live.ok_or_else(|| unknown_portfolio(name))?;
+    let exposures = exposures.map_err(|error| refused(&error))?;
+    let request = query.of(matrix.map_err(|error| refused(&error))?, exposures.positions.clone());
+    let measures = api.pool.run(move || measure(&request)).await?;
+    Ok(Json(RiskAnswer { portfolio: name, exposures, measures }))
+}
+
+/// What trades would make of a portfolio's value at risk and expected shortfall. Changes nothing.
+#[utoipa::path(post, path = "/v1/portfolios/{portfolio}/what-if", tag = "measures",
+    security(("api_key" = ["read"])), params(("portfolio" = String, Path, example = "main")),
+    request_body(content = serde_json::Value, example = json!({
+        "trades": [{"instrument": "ESH4", "side": "sell", "quantity": "2"}], "confidence": 0.99,
+    })),
+    responses(
+    (status = 200, body = serde_json::Value), (status = 400, body = Problem), (status = 404, body = Problem),
+    (status = 422, body = Problem),
+))]
+async fn what_if(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Json(WhatIfBody { trades, confidence }): Json<WhatIfBody>,
+) -> Result<Json<WhatIf>, Problem> {
+    let name = desk_name(&name)?;
+    api.engine.command(Command::Tick).await?;
+    let answer = api.engine.inspect(move |engine| engine.what_if(name, &trades, confidence)).await?;
+    let answer = answer.ok_or_else(|| unknown_portfolio(name))?;
+    answer.map(Json).map_err(|error| refused(&error))
 }

@@ -17,13 +17,15 @@ pub struct Settings {
     pub orders_remembered: usize,
     /// Whether what loosens a limit, or lets trading go on, needs a second person.
     pub second_approver: bool,
+    /// Measures go to the mesh when one has moved by more than this share of itself, in basis points.
+    pub metric_move_bps: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let EngineSettings { currency, mark_age_max_ms, orders_remembered, second_approver } =
+        let EngineSettings { currency, mark_age_max_ms, orders_remembered, second_approver, metric_move_bps } =
             EngineSettings::default();
-        Self { currency, mark_age_max_ms, orders_remembered, second_approver }
+        Self { currency, mark_age_max_ms, orders_remembered, second_approver, metric_move_bps }
     }
 }
 
@@ -33,7 +35,7 @@ impl Settings {
     /// # Errors
     /// One sentence that names the setting.
     pub(crate) fn engine(self) -> Result<EngineSettings, ConfigError> {
-        let Self { currency, mark_age_max_ms, orders_remembered, second_approver } = self;
+        let Self { currency, mark_age_max_ms, orders_remembered, second_approver, metric_move_bps } = self;
         let refuse = |key: &str, message: &str| {
             Err(ConfigError::Setting { key: format!("engines.risk.{key}"), message: message.to_owned() })
         };
@@ -43,6 +45,6 @@ impl Settings {
         if !(1_024..=1 << 22).contains(&orders_remembered) {
             return refuse("orders_remembered", "give 1024 to 4194304; each takes some 200 bytes");
         }
-        Ok(EngineSettings { currency, mark_age_max_ms, orders_remembered, second_approver })
+        Ok(EngineSettings { currency, mark_age_max_ms, orders_remembered, second_approver, metric_move_bps })
     }
 }

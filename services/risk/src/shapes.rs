@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use nautilus_engine_risk::{Portfolio, Proposal, TradingState};
+use nautilus_engine_risk::{
+    Method, Portfolio, Proposal, RiskView, ScenarioMatrix, Trade, TradingState, VarAnswer, VarRequest,
+};
 use nautilus_messages::mesh::{OrderAction, OrderRequest, Scope, Uid};
 use nautilus_service::paging::default_limit;
-use nautilus_types::{Currency, DeskName, Money, Price, UnixNanos};
+use nautilus_types::{Currency, DeskName, Money, Price, Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
@@ -132,6 +134,67 @@ pub(crate) struct OrdersQuery {
     /// Orders at the most, 1 to 4096.
     #[serde(default = "default_limit")]
     pub(crate) limit: usize,
+}
+
+/// What live measures are taken over.
+#[derive(Debug, Serialize)]
+pub(crate) struct ScenariosAnswer {
+    pub(crate) instruments: Vec<Symbol>,
+    pub(crate) scenarios: usize,
+}
+
+/// How live positions are measured. What is left out takes the default of `POST /v1/var`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RiskQuery {
+    /// For example historical, filtered_historical, age_weighted, parametric, cornish_fisher or monte_carlo.
+    #[param(value_type = Option<String>, example = "historical")]
+    method: Option<Method>,
+    /// Default 0.99.
+    confidence: Option<f64>,
+    /// Default 1.
+    horizon_days: Option<f64>,
+    /// monte_carlo: default 0.
+    seed: Option<u64>,
+    /// monte_carlo.
+    paths: Option<usize>,
+}
+
+impl RiskQuery {
+    /// The question about these positions.
+    pub(crate) fn of(self, returns: ScenarioMatrix, positions: Vec<f64>) -> VarRequest {
+        let Self { method, confidence, horizon_days, seed, paths } = self;
+        let mut request = VarRequest::new(method.unwrap_or_default());
+        (request.returns, request.positions) = (Some(returns), Some(positions));
+        request.confidence = confidence.unwrap_or(request.confidence);
+        request.horizon_days = horizon_days.unwrap_or(request.horizon_days);
+        (request.seed, request.paths) = (seed, paths);
+        request
+    }
+}
+
+/// A portfolio's measures.
+#[derive(Debug, Serialize)]
+pub(crate) struct RiskAnswer {
+    pub(crate) portfolio: DeskName,
+    #[serde(flatten)]
+    pub(crate) exposures: RiskView,
+    #[serde(flatten)]
+    pub(crate) measures: VarAnswer,
+}
+
+/// Trades that might be done.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WhatIfBody {
+    pub(crate) trades: Vec<Trade>,
+    #[serde(default = "default_confidence")]
+    pub(crate) confidence: f64,
+}
+
+const fn default_confidence() -> f64 {
+    0.99
 }
 
 /// The cancel of an order.

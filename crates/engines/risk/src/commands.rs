@@ -12,6 +12,7 @@ use crate::engine::RiskEngine;
 use crate::facts::{Change, Fact, Portfolio};
 use crate::gate::Clock;
 use crate::hierarchy::{FIRM, NODES_MAX, NOWHERE, Node, TradingState};
+use crate::model::ScenarioSet;
 use crate::orders::Order;
 use crate::positions::Recent;
 use crate::proposals::Proposal;
@@ -280,6 +281,11 @@ impl RiskEngine {
                 self.at_nodes(nodes, |node, profit| node.day_start = profit);
             }
             Fact::Peaks(nodes) => self.at_nodes(nodes, |node, profit| node.peak = profit),
+            Fact::Scenarios { instruments, .. } => {
+                self.incoming = Some(ScenarioSet { instruments, returns: Vec::new() });
+            }
+            Fact::Returns(returns) => self.take_returns(returns),
+            Fact::Forecast { portfolio, closed, next } => self.forecasts.turn(portfolio, closed, next),
         }
     }
 

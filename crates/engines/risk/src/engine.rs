@@ -16,9 +16,13 @@ use nautilus_types::{Currency, InstrumentId, Symbol, UnixNanos};
 
 use crate::alerts::Alerts;
 use crate::facts::{Change, Fact, Portfolio};
+use crate::forecasts::Forecasts;
 use crate::gate::{Answer, Clock, Gate};
 use crate::hierarchy::{FIRM, Node, TradingState};
 use crate::limits::{Breach, Limits};
+use crate::live::Loadings;
+use crate::measured::Metrics;
+use crate::model::{ScenarioSet, Scenarios};
 use crate::orders::{Executions, Orders};
 use crate::positions::{Contract, Mark, Positions};
 use crate::proposals::Proposals;
@@ -39,6 +43,8 @@ pub struct Settings {
     pub orders_remembered: usize,
     /// Whether what loosens a limit needs a second person.
     pub second_approver: bool,
+    /// Measures are published when one has moved by more than this share of itself, in basis points.
+    pub metric_move_bps: u32,
 }
 
 impl Default for Settings {
@@ -48,6 +54,7 @@ impl Default for Settings {
             mark_age_max_ms: 60_000,
             orders_remembered: 1 << 18,
             second_approver: true,
+            metric_move_bps: 100,
         }
     }
 }
@@ -89,13 +96,20 @@ pub enum Command {
         /// Who.
         by: String,
     },
+    /// Other scenarios.
+    Scenarios {
+        /// With the model that follows from them.
+        scenarios: Box<Scenarios>,
+        /// Who says so.
+        by: String,
+    },
     /// An order, or its cancel.
     Order(OrderRequest),
     /// An execution, or the end of an order.
     Execution(PositionChange),
     /// Whoever watches over trading is alive.
     Heartbeat,
-    /// Time goes on.
+    /// Time goes on: what was left for later is done, so that measures are of now.
     Tick,
 }
 
@@ -130,6 +144,11 @@ pub struct RiskEngine {
     /// Of the market; zero before its first.
     pub(crate) day: u64,
     pub(crate) alerts: Alerts,
+    pub(crate) forecasts: Forecasts,
+    /// Scenarios of which lists are still to come, and the model of those that are being taken in.
+    pub(crate) incoming: Option<ScenarioSet>,
+    pub(crate) prepared: Option<Loadings>,
+    pub(crate) metrics: Metrics,
     pub(crate) counts: Counts,
     /// The journal takes more than cancels.
     pub(crate) has_room: bool,
@@ -152,6 +171,10 @@ impl RiskEngine {
             clock: Clock::default(),
             day: 0,
             alerts: Alerts::default(),
+            forecasts: Forecasts::default(),
+            incoming: None,
+            prepared: None,
+            metrics: Metrics::default(),
             counts: Counts::default(),
             has_room: true,
             known_until: UnixNanos(0),
@@ -163,7 +186,6 @@ impl RiskEngine {
             positions: &self.positions,
             clock: self.clock,
             mark_age_max_ns: self.settings.mark_age_max_ms * 1_000_000,
-            var_after: &|_, _| None,
         }
     }
 
@@ -305,6 +327,7 @@ impl RiskEngine {
         if day > self.day {
             let begun = self.day != 0 || self.positions.hierarchy.nodes.len() > 1;
             if begun {
+                self.turn_forecasts(day, out);
                 let nodes = &self.positions.hierarchy.nodes;
                 let nodes = nodes.iter().map(|node| (node.scope, node.sums.profit)).collect();
                 self.record(Fact::Day { day, nodes }, out);
@@ -433,6 +456,7 @@ impl RiskEngine {
             Command::Change { scope, change, by, reason } => self.change(scope, change, by, reason, out),
             Command::Approve { id, by } => self.approve(id, by, out),
             Command::Withdraw { id, by } => self.withdraw(id, by, out),
+            Command::Scenarios { scenarios, by } => self.take_scenarios(*scenarios, by, out),
             Command::Heartbeat => self.dead_man.alive = Some(self.clock.now),
             Command::Tick => self.tick(out),
         }
@@ -451,6 +475,8 @@ impl RiskEngine {
 
     /// Stops all trading when nobody was heard of for too long.
     fn tick(&mut self, out: &mut Effects) {
+        self.positions.model.refresh();
+        self.publish_metrics(out);
         let DeadMan { timeout_ms, alive } = self.dead_man;
         if timeout_ms == 0 {
             return;

@@ -10,6 +10,7 @@ use nautilus_messages::mesh::{OrderRequest, PositionChange, Reasons, Scope, Uid}
 use nautilus_types::{Currency, DeskName, Money, Symbol};
 use serde::{Deserialize, Serialize};
 
+use crate::forecasts::{Forecast, ForecastRow};
 use crate::hierarchy::TradingState;
 use crate::limits::Limits;
 use crate::positions::Contract;
@@ -27,7 +28,7 @@ pub enum Change {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Fact {
     /// An instrument that orders or executions refer to.
     Instrument {
@@ -72,6 +73,19 @@ pub(crate) enum Fact {
     Day {
         day: u64,
         nodes: Vec<(Scope, i128)>,
+    },
+    /// Scenarios are coming, one list for each instrument.
+    Scenarios {
+        instruments: Vec<Symbol>,
+        by: String,
+    },
+    /// The next list.
+    Returns(Vec<f64>),
+    /// A day's forecast of a portfolio was closed, and the next one made.
+    Forecast {
+        portfolio: DeskName,
+        closed: Option<ForecastRow>,
+        next: Option<Forecast>,
     },
     /// Nodes have made more than ever.
     Peaks(Vec<(Scope, i128)>),

@@ -50,13 +50,11 @@ impl From<Reason> for Answer {
 }
 
 /// What [`Gate::check`] needs to know.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Gate<'a> {
     pub(crate) positions: &'a Positions,
     pub(crate) clock: Clock,
     pub(crate) mark_age_max_ns: u64,
-    /// Value at risk of a node once an order is filled beside all open ones; `None` where it is not known.
-    pub(crate) var_after: &'a dyn Fn(u32, &Ticket) -> Option<(i128, i128)>,
 }
 
 /// One order under examination.
@@ -323,7 +321,12 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
     fn value_at_risk(&mut self, number: u32, node: &Node) {
         // Whatever it is, it is not beyond the largest amount: so a firm says that it goes without.
         let Some(limit) = node.limits.var.filter(|limit| *limit != WITHOUT) else { return };
-        let Some((before, after)) = (self.gate.var_after)(number, &self.ticket) else {
+        let positions = self.gate.positions;
+        let units = Quantity::from_nanos(self.ticket.quantity).to_f64();
+        let signed = if self.ticket.side == Side::Buy { units } else { -units };
+        let change = positions.per_unit(self.ticket.row, number).map(|unit| signed * unit);
+        let var = change.and_then(|change| positions.model.var_after(number, self.ticket.row, change));
+        let Some((before, after)) = var.filter(|_| node.sums.unvalued == 0) else {
             if !self.reduces {
                 self.breach(number, Reason::VarUnknown, true, limit.hard.nanos(), 0);
             }

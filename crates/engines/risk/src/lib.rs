@@ -9,12 +9,15 @@ mod commands;
 mod engine;
 mod error;
 mod facts;
+mod forecasts;
 mod gate;
 mod hierarchy;
 mod index;
 mod limits;
 pub mod live;
+mod measured;
 mod measures;
+mod model;
 mod money;
 mod orders;
 mod positions;
@@ -28,13 +31,22 @@ mod view;
 pub use engine::{Command, RiskEngine, Settings};
 pub use error::RiskError;
 pub use facts::{Change, Portfolio};
+pub use forecasts::ForecastRow;
 pub use hierarchy::TradingState;
 pub use limits::{Limit, Limits, RESTRICTED_MAX};
+pub use measured::{RiskView, Trade, WhatIf};
 pub use measures::{
     ConfidenceInterval, Distribution, ErrorRule, HorizonRule, Interval, Method, QuantileConvention, Sampling,
     ScenarioMatrix, Spectrum, StandardError, VarAnswer, VarRequest, Volatility, calculate_var,
 };
+pub use model::{SCENARIO_INSTRUMENTS_MAX, SCENARIO_NUMBERS_MAX, SCENARIOS_MAX, ScenarioSet, Scenarios};
 pub use proposals::Proposal;
+pub use stress::{
+    CorrelationAnswer, CorrelationStress, Explanation, GridStress, HistoricalStress, InstrumentShock,
+    PositionGreeks, PositionStress, ReverseStressAnswer, ReverseStressRequest, ScenarioStress, Shock,
+    StressAnswer, StressDetail, StressGrid, StressOptionKind, StressOptionStyle, StressPosition,
+    StressRequest, StressScenario, reverse_stress, stress,
+};
 pub use view::{
     BreachView, CheckView, Figures, LimitsView, OrderView, PartView, PortfolioView, PositionView, UsedView,
 };

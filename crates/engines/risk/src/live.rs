@@ -17,7 +17,6 @@ mod factor_model;
 mod loadings;
 mod scenarios;
 mod tail;
-mod temporary;
 
 use serde::{Deserialize, Serialize};
 

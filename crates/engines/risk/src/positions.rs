@@ -12,8 +12,11 @@ use nautilus_messages::mesh::{Desk, Scope};
 use nautilus_types::{Currency, Instrument, Price, Quantity, Side, Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
 
+use crate::RiskError;
 use crate::account::Account;
 use crate::hierarchy::{FIRM, Hierarchy, NOWHERE};
+use crate::live::Loadings;
+use crate::model::{Exposure, Model, ScenarioSet};
 use crate::money::{Rate, unit_price, worth};
 
 /// Instruments at most.
@@ -137,6 +140,7 @@ pub(crate) struct Positions {
     places: Places,
     /// What a unit of a currency is worth in the firm's, in billionths.
     pub(crate) rates: BTreeMap<Currency, i64>,
+    pub(crate) model: Model,
 }
 
 impl Positions {
@@ -148,6 +152,7 @@ impl Positions {
             cells: Vec::new(),
             places: Vec::new(),
             rates: BTreeMap::new(),
+            model: Model::new(),
         }
     }
 
@@ -257,7 +262,9 @@ impl Positions {
         let cell = &self.cells[place as usize];
         let (old, node) = (cell.worth, cell.node);
         let new = self.worth(cell);
+        let (row, exposure) = (cell.row, self.exposure(cell, &new));
         self.cells[place as usize].worth = new;
+        self.model.update(node, row, exposure);
         let nodes = &mut self.hierarchy.nodes;
         let sums = &mut nodes[node as usize].sums;
         sums.gross += new.gross - old.gross;
@@ -275,6 +282,41 @@ impl Positions {
             number = nodes[number as usize].parent;
         }
         nodes[FIRM as usize].sums.profit += firm_made;
+    }
+
+    /// Nothing where the worth is not known: sums and measures say so.
+    fn exposure(&self, cell: &Cell, worth: &Worth) -> Exposure {
+        let per_unit = self.per_unit(cell.row, cell.node).filter(|_| !worth.unvalued).unwrap_or(0.0);
+        let units = |quantity: i64| Quantity::from_nanos(quantity).to_f64();
+        let projected = cell.quantity.saturating_add(cell.open_buy).saturating_sub(cell.open_sell);
+        Exposure { held: units(cell.quantity) * per_unit, projected: units(projected) * per_unit }
+    }
+
+    /// What a unit of an instrument is worth in a node's currency.
+    #[inline]
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn per_unit(&self, row: u32, node: u32) -> Option<f64> {
+        let unit = Price::from_nanos(self.rows[row as usize].unit?).to_f64();
+        let Rate { from, to } = self.rate(row, node)?;
+        Some(if from == to { unit } else { unit * (from as f64 / to as f64) })
+    }
+
+    /// Takes in another set of scenarios, checked before.
+    ///
+    /// # Errors
+    /// When no model can be made of it; nothing is changed then.
+    pub(crate) fn adopt(&mut self, set: ScenarioSet, loadings: Option<Loadings>) -> Result<(), RiskError> {
+        let rows = set.instruments.iter().map(|symbol| self.row(*symbol)).collect::<Option<Vec<u32>>>();
+        let rows =
+            rows.ok_or_else(|| RiskError::new("too_many_instruments", "instruments", "there are too many"))?;
+        self.model.adopt(set, loadings, &rows)?;
+        for place in 0..self.cells.len() {
+            let cell = &self.cells[place];
+            let (node, row, exposure) = (cell.node, cell.row, self.exposure(cell, &cell.worth));
+            self.model.update(node, row, exposure);
+        }
+        self.model.refresh();
+        Ok(())
     }
 
     fn worth(&self, cell: &Cell) -> Worth {
@@ -336,6 +378,7 @@ impl Positions {
             self.revalue(row);
         }
         self.change(leaf, row, |cell| cell.quantity += quantity);
+        self.model.refresh();
         Some(())
     }
 
@@ -404,7 +447,8 @@ impl Positions {
         if !roster.is_consistent() || roster.len() != rows.len() || rows.len() > ROWS_MAX {
             return Err("its instruments contradict each other".to_owned());
         }
-        let mut this = Self { hierarchy, roster, rows, cells, places: Vec::new(), rates };
+        let (places, model) = (Vec::new(), Model::new());
+        let mut this = Self { hierarchy, roster, rows, cells, places, rates, model };
         for place in 0..this.cells.len() as u32 {
             let Cell { node, row, account, .. } = this.cells[place as usize];
             let is_leaf = this.hierarchy.nodes.get(node as usize).map(|node| node.scope.strategy.is_some());

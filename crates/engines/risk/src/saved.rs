@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::alerts::Alerts;
 use crate::engine::{DeadMan, RiskEngine, UNBOOKED_MAX};
+use crate::forecasts::Forecasts;
 use crate::hierarchy::{Hierarchy, Node};
+use crate::model::ScenarioSet;
 use crate::orders::{Executions, Order, Orders};
 use crate::positions::{Cell, Positions, Row};
 use crate::proposals::{PROPOSALS_MAX, Proposals};
@@ -18,7 +20,7 @@ const VERSION: u8 = 1;
 
 /// What is kept. Everything else follows from it.
 #[derive(Serialize, Deserialize)]
-struct Saved<R, N, W, C, F, O, E, U, P, A> {
+struct Saved<R, N, W, C, F, O, E, U, P, A, X, S> {
     version: u8,
     roster: R,
     nodes: N,
@@ -34,6 +36,8 @@ struct Saved<R, N, W, C, F, O, E, U, P, A> {
     market: UnixNanos,
     day: u64,
     alerts: A,
+    forecasts: X,
+    scenarios: S,
 }
 
 type Owned = Saved<
@@ -47,6 +51,8 @@ type Owned = Saved<
     Vec<PositionChange>,
     Proposals,
     Alerts,
+    Forecasts,
+    ScenarioSet,
 >;
 
 impl RiskEngine {
@@ -68,6 +74,8 @@ impl RiskEngine {
             market: self.clock.market,
             day: self.day,
             alerts: &self.alerts,
+            forecasts: &self.forecasts,
+            scenarios: &self.positions.model.set,
         };
         postcard::to_allocvec(&saved).expect("the state is plain data, which postcard always encodes")
     }
@@ -82,9 +90,17 @@ impl RiskEngine {
                 "it is kept in {currency}, and engines.risk.currency is {configured}; set that back"
             ));
         }
-        let positions = Positions::from_parts(hierarchy, saved.roster, saved.rows, saved.cells, saved.rates)?;
+        let mut positions =
+            Positions::from_parts(hierarchy, saved.roster, saved.rows, saved.cells, saved.rates)?;
         if saved.unbooked.len() > UNBOOKED_MAX || saved.proposals.iter().count() > PROPOSALS_MAX {
             return Err("it holds more than this engine keeps".to_owned());
+        }
+        if !saved.forecasts.is_bounded() {
+            return Err("its forecasts are more than this engine keeps".to_owned());
+        }
+        if !saved.scenarios.instruments.is_empty() {
+            saved.scenarios.check().map_err(|error| error.to_string())?;
+            positions.adopt(saved.scenarios, None).map_err(|error| error.to_string())?;
         }
         let orders = Orders::from_list(saved.orders, self.settings.orders_remembered)?;
         let (nodes, rows) = (positions.hierarchy.nodes.len(), positions.rows.len());
@@ -102,6 +118,8 @@ impl RiskEngine {
         self.clock = crate::gate::Clock { now: saved.now, market: saved.market };
         self.day = saved.day;
         self.alerts = saved.alerts;
+        self.forecasts = saved.forecasts;
+        (self.incoming, self.prepared) = (None, None);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! It decides what a change of value does to the P&L of the scenarios, and what VaR and ES follow from them. It knows no
 //! prices and no positions: values are handed in.
 
-use nautilus_hardware::vector::Unit;
+use nautilus_hardware::vector::add_scaled_counting;
 use serde::{Deserialize, Serialize};
 
 use super::aligned::Aligned;
@@ -76,9 +76,8 @@ impl Portfolio {
     #[inline]
     fn shift(&mut self, returns: Option<&[f64]>, factor: f64) {
         if let Some(returns) = returns {
-            let unit = Unit::widest();
             let pnl = &mut self.pnl[..returns.len()];
-            self.below = unit.add_scaled_counting(pnl, returns, factor, self.threshold);
+            self.below = add_scaled_counting(pnl, returns, factor, self.threshold);
         }
     }
 
@@ -389,14 +388,13 @@ impl Cube {
         let pnl = &mut scratch.pnl[..scenarios];
         pnl.copy_from_slice(&held.pnl[..scenarios]);
         scratch.uncovered.clear();
-        let unit = Unit::widest();
         let mut below = None;
         for Change { instrument, value_change } in changes {
             self.scenarios.check(*instrument)?;
             checked_value(held.values[*instrument] + value_change)?;
             match self.scenarios.returns(*instrument) {
                 Some(returns) => {
-                    below = Some(unit.add_scaled_counting(pnl, returns, *value_change, threshold));
+                    below = Some(add_scaled_counting(pnl, returns, *value_change, threshold));
                 }
                 None => scratch.uncovered.push((*instrument, *value_change)),
             }

@@ -2,9 +2,9 @@
 //!
 //! It decides what a change of value does to the variance of the portfolio's P&L. It knows no prices and no positions.
 
-use super::temporary::{normal_density, normal_quantile};
-use nautilus_hardware::vector::Unit;
+use nautilus_hardware::vector::add_scaled_squaring;
 use nautilus_hardware::{Hardware, Matrix, MatrixMut};
+use nautilus_numerics::normal_quantile;
 use serde::{Deserialize, Serialize};
 
 use super::aligned::Aligned;
@@ -85,7 +85,7 @@ impl Portfolio {
     #[inline]
     fn shift(&mut self, loadings: &Loadings, instrument: usize, (old, new, change): (f64, f64, f64)) {
         if let Some((row, own)) = loadings.row(instrument).zip(loadings.specific(instrument)) {
-            self.common = Unit::widest().add_scaled_squaring(&mut self.exposures, row, change);
+            self.common = add_scaled_squaring(&mut self.exposures, row, change);
             self.specific += own * (change * (old + new));
         }
     }
@@ -229,6 +229,33 @@ impl FactorModel {
         Ok(self.portfolio(portfolio)?.variance().sqrt())
     }
 
+    /// What [`FactorModel::sigma`] would be after one change, without allocation; none for an uncovered instrument. Nothing
+    /// is changed.
+    ///
+    /// # Errors
+    /// The portfolio or the instrument is unknown.
+    #[inline]
+    pub fn sigma_after(
+        &self,
+        portfolio: usize,
+        instrument: usize,
+        value_change: f64,
+    ) -> Result<Option<f64>, RiskError> {
+        let old = self.value(portfolio, instrument)?;
+        let held = self.portfolio(portfolio)?;
+        let Some((row, own)) = self.loadings.row(instrument).zip(self.loadings.specific(instrument)) else {
+            return Ok(None);
+        };
+        let (mut room, mut common) = ([0.0; 64], 0.0);
+        for (exposures, row) in held.exposures.chunks(room.len()).zip(row.chunks(64)) {
+            let room = &mut room[..exposures.len()];
+            room.copy_from_slice(exposures);
+            common += Unit::widest().add_scaled_squaring(room, row, value_change);
+        }
+        let specific = held.specific + own * (value_change * (2.0 * old + value_change));
+        Ok(Some((common + specific.max(0.0)).sqrt()))
+    }
+
     /// What is invested in each factor, which has the variance 1.
     ///
     /// # Errors
@@ -296,7 +323,7 @@ impl FactorModel {
                 continue;
             };
             let change: f64 = same.iter().map(|(_, change)| change).sum();
-            common = Unit::widest().add_scaled_squaring(&mut scratch.exposures, row, change);
+            common = add_scaled_squaring(&mut scratch.exposures, row, change);
             specific += own * (change * (2.0 * held.values[instrument] + change));
         }
         scratch.changes.retain(|(instrument, _)| self.loadings.row(*instrument).is_none());
@@ -372,7 +399,8 @@ fn gaussian_risk(
     }
     let sigma = (variance * horizon).sqrt();
     let z = normal_quantile(confidence);
-    let (var, es) = (sigma * z, sigma * normal_density(z) / (1.0 - confidence));
+    let density = libm::exp(-0.5 * z * z) / libm::sqrt(2.0 * std::f64::consts::PI);
+    let (var, es) = (sigma * z, sigma * density / (1.0 - confidence));
     Ok(GaussianRisk { sigma, var, es, uncovered })
 }
 

@@ -149,6 +149,13 @@ impl Loadings {
         self.covered.get(instrument)?.then(|| self.specific[instrument])
     }
 
+    /// The standard deviation of an instrument's return; none if it is uncovered or unknown.
+    #[must_use]
+    pub fn deviation(&self, instrument: usize) -> Option<f64> {
+        let common: f64 = self.loadings(instrument)?.iter().map(|loading| loading * loading).sum();
+        Some((common + self.specific(instrument)?).sqrt())
+    }
+
     pub(super) const fn stride(&self) -> usize {
         self.stride
     }
@@ -182,7 +189,7 @@ impl Loadings {
         Ok(())
     }
 
-    fn empty(factors: usize, instruments: usize) -> Result<Self, RiskError> {
+    pub(crate) fn empty(factors: usize, instruments: usize) -> Result<Self, RiskError> {
         let stride = factors.next_multiple_of(LOADINGS);
         if instruments > INSTRUMENTS_MAX {
             return Err(too_many("instruments", INSTRUMENTS_MAX));
