@@ -250,7 +250,7 @@ impl FactorModel {
         for (exposures, row) in held.exposures.chunks(room.len()).zip(row.chunks(64)) {
             let room = &mut room[..exposures.len()];
             room.copy_from_slice(exposures);
-            common += Unit::widest().add_scaled_squaring(room, row, value_change);
+            common += add_scaled_squaring(room, row, value_change);
         }
         let specific = held.specific + own * (value_change * (2.0 * old + value_change));
         Ok(Some((common + specific.max(0.0)).sqrt()))
