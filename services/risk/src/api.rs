@@ -190,7 +190,7 @@ async fn put_limits(
     Json(limits): Json<Limits>,
 ) -> Result<(StatusCode, Json<LimitsAnswer>), Problem> {
     let scope = Scope::from(scope);
-    change(&api, scope, Change::Limits(limits), by, String::new()).await?;
+    change(&api, scope, Change::Limits(Box::new(limits)), by, String::new()).await?;
     let answer = limits_of(&api, scope).await?;
     Ok((accepted(&answer.proposals), Json(answer)))
 }
