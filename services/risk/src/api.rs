@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use nautilus_engine_risk::{
     Change, CheckView, Command, Limits, OrderView, PartView, PortfolioView, ReverseStressAnswer,
     ReverseStressRequest, RiskEngine, RiskError, ScenarioSet, Scenarios, StressAnswer, StressRequest,
-    VarAnswer, VarRequest, WhatIf, calculate_var, reverse_stress, stress,
+    VarAnswer, VarRequest, WhatIf, backtest_of, calculate_var, reverse_stress, stress,
 };
 use nautilus_hardware::Hardware;
 use nautilus_messages::mesh::{OrderRequest, PositionChange, Scope};
