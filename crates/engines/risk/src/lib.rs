@@ -15,4 +15,4 @@ pub use measures::{
     ConfidenceInterval, Distribution, ErrorRule, HorizonRule, Interval, Method, QuantileConvention, Sampling,
     ScenarioMatrix, Spectrum, StandardError, VarAnswer, VarRequest, Volatility, calculate_var,
 };
-pub use simulation::{Factor, FactorKind, Simulation};
+pub use simulation::{Factor, FactorKind, HigherMoments, Simulation};
