@@ -5,6 +5,7 @@
 //! hands in; its last bits are those of the backend, the same everywhere where one is pinned. Nothing here knows markets,
 //! messages or time.
 
+mod chi_squared;
 mod components;
 mod covariance;
 mod deviation;
@@ -15,7 +16,9 @@ mod nearest;
 mod options;
 mod philox;
 mod quantile;
+mod sobol;
 
+pub use chi_squared::{chi_squared_cdf, chi_squared_quantile};
 pub use components::{PrincipalComponents, principal_components};
 pub use covariance::{correlation, covariance, ewma_covariance};
 pub use deviation::RollingDeviation;
@@ -29,3 +32,4 @@ pub use options::{
 };
 pub use philox::Philox;
 pub use quantile::{normal_quantile, student_t_density, student_t_quantile};
+pub use sobol::{SOBOL_DIMENSIONS_MAX, SOBOL_POINTS_MAX, Sobol};
