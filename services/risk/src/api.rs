@@ -190,7 +190,7 @@ async fn put_limits(
     Json(limits): Json<Limits>,
 ) -> Result<(StatusCode, Json<LimitsAnswer>), Problem> {
     let scope = Scope::from(scope);
-    change(&api, scope, Change::Limits(limits), by, String::new()).await?;
+    change(&api, scope, Change::Limits(Box::new(limits)), by, String::new()).await?;
     let answer = limits_of(&api, scope).await?;
     Ok((accepted(&answer.proposals), Json(answer)))
 }
@@ -491,7 +491,7 @@ fn measure(request: &VarRequest) -> Result<VarAnswer, Problem> {
     security(("api_key" = ["read"])),
     request_body(content = serde_json::Value, example = json!({
         "positions": [
-            {"linear": {"instrument": "ES", "quantity": 2, "price": 4810.25, "multiplier": 50}},
+            {"instrument": "ES", "quantity": 2, "price": 4810.25, "multiplier": 50},
         ],
         "scenarios": [{"name": "crash", "shocks": {"ES": {"price": -0.2}}}],
     })),
@@ -509,7 +509,7 @@ async fn post_stress(State(api): State<Api>, body: RawBody) -> Result<Json<Stres
 #[utoipa::path(post, path = "/v1/reverse-stress", tag = "stress",
     security(("api_key" = ["read"])),
     request_body(content = serde_json::Value, example = json!({
-        "positions": [{"linear": {"instrument": "ES", "quantity": 2, "price": 4810.25, "multiplier": 50}}],
+        "positions": [{"instrument": "ES", "quantity": 2, "price": 4810.25, "multiplier": 50}],
         "instruments": ["ES"], "covariance": [[0.0001]], "loss": 50_000,
     })),
     responses(

@@ -2,17 +2,21 @@
 //!
 //! Every check is integer arithmetic on sums that are kept up to date, so that a decision costs the same whatever the
 //! number of positions. Open orders count as filled, on the side where that is worse. What an order makes no worse is
-//! not held against it: one that closes a position passes limits that are exceeded already.
+//! not held against it: one that closes a position passes limits that are exceeded already. What an order would be beyond
+//! but cannot be known, such as a loss while something held has no price, lets through only what reduces a position.
 
 use nautilus_messages::mesh::{OrderAction, OrderRequest, Reason, Reasons};
 use nautilus_types::{Money, Price, Quantity, Side, UnixNanos};
 
 use crate::hierarchy::{Node, TradingState};
-use crate::limits::{Breach, Limits, Verdict, kinds};
+use crate::limits::{Breach, Limit, Limits, Verdict, kinds};
 use crate::money::{unit_price, worth};
-use crate::positions::{Cell, Positions};
+use crate::positions::{Cell, Positions, within};
 
-/// Seconds, and how the gate knows them.
+/// A limit that nothing is beyond.
+const WITHOUT: Limit<Money> = Limit { soft: None, hard: Money::MAX };
+
+/// What time it is, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Clock {
     /// The latest instant of messages and commands.
@@ -59,6 +63,8 @@ struct Examination<'a, S> {
     ticket: Ticket,
     /// Price of one unit at the mark.
     unit: i64,
+    /// The strategy's position comes nearer to zero, and not beyond, with all open orders of that side filled.
+    reduces: bool,
     reasons: Reasons,
     warnings: Reasons,
     sink: S,
@@ -94,7 +100,8 @@ impl Gate<'_> {
                     early.insert(Reason::StaleMark);
                 }
                 let (reasons, warnings) = (early, Reasons::NONE);
-                Examination { gate: *self, ticket, unit, reasons, warnings, sink }.run()
+                let reduces = reduces(self.positions.cell(leaf, row), &ticket);
+                Examination { gate: *self, ticket, unit, reduces, reasons, warnings, sink }.run()
             }
             (None, _) => Answer { ticket: Some(ticket), ..Answer::from(with(early, Reason::NoMark)) },
             (_, None) => Answer { ticket: Some(ticket), ..Answer::from(with(early, Reason::Overflow)) },
@@ -116,6 +123,15 @@ fn with(mut reasons: Reasons, reason: Reason) -> Reasons {
 
 fn is_step(quantity: Quantity, lot: Quantity) -> bool {
     quantity.is_positive() && quantity.nanos() % lot.nanos().max(1) == 0
+}
+
+fn reduces(cell: Option<&Cell>, ticket: &Ticket) -> bool {
+    let Some(cell) = cell else { return false };
+    let (held, open) = match ticket.side {
+        Side::Buy => (i128::from(cell.quantity), cell.open_buy),
+        Side::Sell => (-i128::from(cell.quantity), cell.open_sell),
+    };
+    held + i128::from(open) + i128::from(ticket.quantity) <= 0
 }
 
 impl<S: FnMut(Breach)> Examination<'_, S> {
@@ -142,31 +158,10 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
         }
         match state {
             TradingState::Halted => self.reasons.insert(Reason::Halted),
-            TradingState::Reducing if self.grows(self.ticket.leaf) => self.reasons.insert(Reason::Reducing),
+            TradingState::Reducing if !self.reduces => self.reasons.insert(Reason::Reducing),
             _ => {}
         }
         Answer { ticket: Some(self.ticket), reasons: self.reasons, warnings: self.warnings }
-    }
-
-    /// Whether the position of a node in the instrument may become larger by the order.
-    fn grows(&self, node: u32) -> bool {
-        let (before, after) = self.quantities(node);
-        after > before
-    }
-
-    /// The larger of the positions when all buys or all sells are filled, without and with this order.
-    fn quantities(&self, node: u32) -> (u64, u64) {
-        let cell = self.gate.positions.cell(node, self.ticket.row);
-        let (held, buys, sells) =
-            cell.map_or((0, 0, 0), |cell| (cell.quantity, cell.open_buy, cell.open_sell));
-        let larger = |buys: i64, sells: i64| {
-            held.saturating_add(buys).unsigned_abs().max(held.saturating_sub(sells).unsigned_abs())
-        };
-        let after = match self.ticket.side {
-            Side::Buy => larger(buys.saturating_add(self.ticket.quantity), sells),
-            Side::Sell => larger(buys, sells.saturating_add(self.ticket.quantity)),
-        };
-        (larger(buys, sells), after)
     }
 
     fn examine(&mut self, number: u32, node: &Node) {
@@ -174,12 +169,15 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
             return self.reasons.insert(Reason::NoFxRate);
         };
         let unit = self.unit;
-        let value = |quantity: i64| rate.convert(worth(quantity, unit));
+        let value = |quantity: i64| within(rate.convert(worth(quantity, unit))?);
         let cell = self.gate.positions.cell(number, self.ticket.row);
         let (Some(after), Some(size)) = (self.exposure(cell, value), self.size(rate)) else {
             return self.reasons.insert(Reason::Overflow);
         };
         self.order_itself(number, &node.limits, size);
+        if node.sums.unvalued != 0 && !self.reduces {
+            self.reasons.insert(Reason::Unvalued);
+        }
         self.exposures(number, node, cell, &after);
         self.losses(number, node);
         self.value_at_risk(number, node);
@@ -192,7 +190,7 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
             Some(limit) => unit_price(limit.nanos(), contract.multiplier.nanos())?.saturating_abs(),
             None => 0,
         };
-        rate.convert(worth(self.ticket.quantity, limit.max(self.unit.saturating_abs())))
+        within(rate.convert(worth(self.ticket.quantity, limit.max(self.unit.saturating_abs())))?)
     }
 
     /// What the cell of a node is worth once the order is filled beside all open ones.
@@ -263,7 +261,7 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
         let Ticket { side, quantity, limit, .. } = self.ticket;
         cell.recent.iter().flatten().any(|recent| {
             (recent.side, recent.quantity, recent.limit) == (side, quantity, limit)
-                && now.0.saturating_sub(recent.at.0) < window_ns
+                && now.0.abs_diff(recent.at.0) < window_ns
         })
     }
 
@@ -271,9 +269,8 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
     fn exposures(&mut self, number: u32, node: &Node, cell: Option<&Cell>, after: &After) {
         let before = cell.map_or_else(Default::default, |cell| cell.worth);
         let (limits, sums) = (&node.limits, &node.sums);
-        let money = |limit: crate::Limit<Money>, used: i128| {
-            (limit.judge(Money::from_nanos(used)), limit.hard.nanos())
-        };
+        let money =
+            |limit: Limit<Money>, used: i128| (limit.judge(Money::from_nanos(used)), limit.hard.nanos());
         if let Some(limit) = limits.position.filter(|_| after.gross > before.gross) {
             let (verdict, hard) = money(limit, after.gross);
             self.judge(number, Reason::PositionLimit, verdict, hard, after.gross);
@@ -291,10 +288,10 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
             self.judge(number, Reason::NetLimit, verdict, hard, net);
         }
         if let Some(limit) = limits.concentration_bps.filter(|_| after.gross > before.gross) {
-            let equity = node.equity();
-            let share = match equity {
+            // Rounded up, like the collar. Where nothing is left, every exposure is all of it.
+            let share = match node.equity() {
                 ..=0 => u32::MAX,
-                _ => u32::try_from(after.gross.saturating_mul(10_000) / equity).unwrap_or(u32::MAX),
+                equity => u32::try_from((after.gross * 10_000 - 1) / equity + 1).unwrap_or(u32::MAX),
             };
             self.judge(
                 number,
@@ -315,25 +312,25 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
         for (limit, lost, reason) in limits {
             let Some(limit) = limit else { continue };
             let verdict = limit.judge(Money::from_nanos(lost));
-            if (verdict.soft || verdict.hard) && self.grows(number) {
+            if !self.reduces {
                 self.judge(number, reason, verdict, limit.hard.nanos(), lost);
             }
         }
     }
 
     fn value_at_risk(&mut self, number: u32, node: &Node) {
-        let Some(limit) = node.limits.var else { return };
+        // Whatever it is, it is not beyond the largest amount: so a firm says that it goes without.
+        let Some(limit) = node.limits.var.filter(|limit| *limit != WITHOUT) else { return };
         let positions = self.gate.positions;
         let units = Quantity::from_nanos(self.ticket.quantity).to_f64();
         let signed = if self.ticket.side == Side::Buy { units } else { -units };
         let change = positions.per_unit(self.ticket.row, number).map(|unit| signed * unit);
         let var = change.and_then(|change| positions.model.var_after(number, self.ticket.row, change));
-        let unvalued = node.sums.unvalued != 0;
-        let Some((before, after)) = var.filter(|_| !unvalued) else {
-            if !self.grows(number) {
-                return;
+        let Some((before, after)) = var.filter(|_| node.sums.unvalued == 0) else {
+            if !self.reduces {
+                self.breach(number, Reason::VarUnknown, true, limit.hard.nanos(), 0);
             }
-            return self.breach(number, Reason::VarUnknown, true, limit.hard.nanos(), 0);
+            return;
         };
         if after > before {
             let verdict = limit.judge(Money::from_nanos(after));

@@ -103,11 +103,17 @@ impl RiskEngine {
             positions.adopt(saved.scenarios, None).map_err(|error| error.to_string())?;
         }
         let orders = Orders::from_list(saved.orders, self.settings.orders_remembered)?;
+        let (nodes, rows) = (positions.hierarchy.nodes.len(), positions.rows.len());
+        let has_place = |order: &Order| (order.leaf as usize) < nodes && (order.row as usize) < rows;
+        if orders.iter().any(|order| order.left != 0 && !has_place(order)) {
+            return Err("an open order belongs nowhere".to_owned());
+        }
         self.positions = positions;
         self.orders = orders;
         self.executions = Executions::from_list(saved.executions, self.settings.orders_remembered);
         self.unbooked = saved.unbooked;
         self.proposals = saved.proposals;
+        self.known_until = UnixNanos(0);
         self.dead_man = DeadMan { timeout_ms: saved.dead_man_ms, alive: None };
         self.clock = crate::gate::Clock { now: saved.now, market: saved.market };
         self.day = saved.day;
