@@ -39,23 +39,24 @@ impl Philox {
         self.words(counter.map(u64::from)).map(|word| word as u32)
     }
 
-    /// Words stand in 64 bits each, which is how vector units multiply them.
+    /// Words stand in 64 bits each, which is how vector units multiply them; of an answer only the low half counts.
     #[inline(always)]
     fn words(&self, mut c: [u64; 4]) -> [u64; 4] {
         for key in &self.keys {
             let products = [MULTIPLIERS[0] * (c[0] & LOW), MULTIPLIERS[1] * (c[2] & LOW)];
             c = [
                 (products[1] >> 32) ^ c[1] ^ key[0],
-                products[1] & LOW,
+                products[1],
                 (products[0] >> 32) ^ c[3] ^ key[1],
-                products[0] & LOW,
+                products[0],
             ];
         }
         c
     }
 
     /// Standard normal draws: `rows` is row by row `width` places wide, and the number of row r and column c is a function
-    /// of the seed, `domain`, r and `first` + c alone. By inversion of 52 bits each, so that ±8.2 is the largest.
+    /// of the seed, `domain`, r and `first` + c alone. By inversion of 32 bits each: the largest is ±6.34, and what is
+    /// rarer than one in ten thousand million is not drawn.
     ///
     /// # Panics
     /// `rows` has no whole number of rows, or `width` is 0.
@@ -64,39 +65,43 @@ impl Philox {
         hardware.vectorised(
             #[inline(always)]
             || {
-                for (pair, rows) in (0..).zip(rows.chunks_mut(2 * width)) {
-                    self.offsets(domain, first, pair, rows, width);
+                // A copy of its own, of which the compiler knows that no row overwrites it.
+                let stream = *self;
+                let mut unused = vec![0.0; 3 * width];
+                for (four, rows) in (0..).zip(rows.chunks_mut(4 * width)) {
+                    stream.offsets([four, u64::from(domain)], first, rows, &mut unused);
                     normal_quantiles_of_offsets(rows);
                 }
             },
         );
     }
 
-    /// Uniform draws less a half, for the two rows of a pair, or for one where there is no second.
+    /// Uniform draws less a half, for up to four rows; what one block has beyond them goes to `unused`.
     #[inline(always)]
-    fn offsets(&self, domain: u32, first: u64, pair: u64, rows: &mut [f64], width: usize) {
-        let at = |column: u64| self.words([column & LOW, column >> 32, pair, u64::from(domain)]);
-        let (upper, lower) = rows.split_at_mut(width);
-        if lower.is_empty() {
-            for (column, upper) in (first..).zip(upper) {
-                let words = at(column);
-                *upper = offset(words[0], words[1]);
-            }
+    fn offsets(&self, [four, domain]: [u64; 2], first: u64, rows: &mut [f64], unused: &mut [f64]) {
+        let width = unused.len() / 3;
+        let mut rows = rows.chunks_exact_mut(width).chain(unused.chunks_exact_mut(width));
+        let [Some(a), Some(b), Some(c), Some(d)] = [rows.next(), rows.next(), rows.next(), rows.next()]
+        else {
             return;
-        }
-        for ((column, upper), lower) in (first..).zip(upper).zip(lower) {
-            let words = at(column);
-            *upper = offset(words[0], words[1]);
-            *lower = offset(words[2], words[3]);
+        };
+        let (a, b, c, d) = (&mut a[..width], &mut b[..width], &mut c[..width], &mut d[..width]);
+        for column in 0..width {
+            let at = first.wrapping_add(column as u64);
+            let words = self.words([at & LOW, at >> 32, four, domain]);
+            a[column] = uniform_offset(words[0]);
+            b[column] = uniform_offset(words[1]);
+            c[column] = uniform_offset(words[2]);
+            d[column] = uniform_offset(words[3]);
         }
     }
 }
 
-/// 52 random bits as a number between −½ and ½, at the middle of its step.
+/// The low 32 bits of a word as a number between −½ and ½, at the middle of its step.
 #[inline(always)]
-fn offset(high: u64, low: u64) -> f64 {
-    let bits = (high << 20) | ((low & LOW) >> 12);
-    (f64::from_bits(0x3FF0_0000_0000_0000 | bits) - 1.5) + f64::EPSILON / 2.0
+pub(crate) fn uniform_offset(word: u64) -> f64 {
+    const HALF_STEP: f64 = 0.5 / (1_u64 << 32) as f64;
+    (f64::from_bits(0x3FF0_0000_0000_0000 | ((word & LOW) << 20)) - 1.5) + HALF_STEP
 }
 
 #[cfg(test)]

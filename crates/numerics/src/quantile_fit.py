@@ -1,13 +1,13 @@
 """Prints the coefficients of the centre of normal_quantile in quantile.rs, and their greatest relative error.
 
 Run: pip install mpmath; python3 quantile_fit.py
-A rational function of degree 11/11 in x = q_max^2 - q^2 for quantile(1/2 + q)/q on |q| <= q_max = 0.4925, by Loeb's method:
+A rational function of degree 16/16 in x = q_max^2 - q^2 for quantile(1/2 + q)/q on |q| <= q_max = 0.4995, by Loeb's method:
 least squares at Chebyshev points, weighted by the denominator of the step before.
 """
 from mpmath import cos, erfinv, lu_solve, matrix, mp, mpf, pi, sqrt
 
-mp.dps = 90
-Q_MAX, DEGREE, POINTS = mpf("0.4925"), 11, 120
+mp.dps = 160
+Q_MAX, DEGREE, POINTS = mpf("0.4995"), 16, 200
 
 
 def ratio(x):

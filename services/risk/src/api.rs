@@ -6,8 +6,9 @@ use std::time::Instant;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use nautilus_engine_risk::{
-    Change, CheckView, Command, Limits, OrderView, PartView, PortfolioView, RiskEngine, RiskError,
-    ScenarioSet, Scenarios, VarAnswer, VarRequest, WhatIf, calculate_var,
+    Change, CheckView, Command, Limits, OrderView, PartView, PortfolioView, ReverseStressAnswer,
+    ReverseStressRequest, RiskEngine, RiskError, ScenarioSet, Scenarios, StressAnswer, StressRequest,
+    VarAnswer, VarRequest, WhatIf, calculate_var, reverse_stress, stress,
 };
 use nautilus_hardware::Hardware;
 use nautilus_messages::mesh::{OrderRequest, PositionChange, Scope};
@@ -38,7 +39,10 @@ struct Api {
 
 pub(crate) fn router(engine: EngineHandle<RiskEngine>) -> OpenApiRouter {
     let scenarios = OpenApiRouter::new().routes(routes!(get_scenarios, put_scenarios));
-    let questions = OpenApiRouter::new().routes(routes!(post_var));
+    let questions = OpenApiRouter::new()
+        .routes(routes!(post_var))
+        .routes(routes!(post_stress))
+        .routes(routes!(post_reverse_stress));
     OpenApiRouter::new()
         .routes(routes!(list_portfolios))
         .routes(routes!(get_portfolio, put_portfolio))
@@ -480,6 +484,46 @@ fn measure(request: &VarRequest) -> Result<VarAnswer, Problem> {
     let mut answer = calculate_var(Hardware::shared(), request).map_err(|error| refused(&error))?;
     answer.compute_us = u64::try_from(start.elapsed().as_micros()).ok();
     Ok(answer)
+}
+
+/// Values positions anew, options included, under scenarios, on grids, and with other correlations. Bodies up to 128 MiB.
+#[utoipa::path(post, path = "/v1/stress", tag = "stress",
+    security(("api_key" = ["read"])),
+    request_body(content = serde_json::Value, example = json!({
+        "positions": [
+            {"instrument": "ES", "quantity": 2, "price": 4810.25, "multiplier": 50},
+        ],
+        "scenarios": [{"name": "crash", "shocks": {"ES": {"price": -0.2}}}],
+    })),
+    responses(
+    (status = 200, body = serde_json::Value), (status = 400, body = Problem), (status = 413, body = Problem),
+    (status = 422, body = Problem),
+))]
+async fn post_stress(State(api): State<Api>, body: RawBody) -> Result<Json<StressAnswer>, Problem> {
+    let question =
+        |request: StressRequest| stress(Hardware::shared(), &request).map_err(|error| refused(&error));
+    api.pool.answer(body, question).await.map(Json)
+}
+
+/// The most likely shock that loses a given amount. Bodies up to 128 MiB.
+#[utoipa::path(post, path = "/v1/reverse-stress", tag = "stress",
+    security(("api_key" = ["read"])),
+    request_body(content = serde_json::Value, example = json!({
+        "positions": [{"instrument": "ES", "quantity": 2, "price": 4810.25, "multiplier": 50}],
+        "instruments": ["ES"], "covariance": [[0.0001]], "loss": 50_000,
+    })),
+    responses(
+    (status = 200, body = serde_json::Value), (status = 400, body = Problem), (status = 413, body = Problem),
+    (status = 422, body = Problem),
+))]
+async fn post_reverse_stress(
+    State(api): State<Api>,
+    body: RawBody,
+) -> Result<Json<ReverseStressAnswer>, Problem> {
+    let question = |request: ReverseStressRequest| {
+        reverse_stress(Hardware::shared(), &request).map_err(|error| refused(&error))
+    };
+    api.pool.answer(body, question).await.map(Json)
 }
 
 /// A portfolio's measures from live state: positions as they are, over the scenarios of `PUT /v1/scenarios`.

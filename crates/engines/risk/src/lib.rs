@@ -41,6 +41,7 @@ pub use measures::{
 };
 pub use model::{SCENARIO_INSTRUMENTS_MAX, SCENARIO_NUMBERS_MAX, SCENARIOS_MAX, ScenarioSet, Scenarios};
 pub use proposals::Proposal;
+pub use simulation::{Factor, FactorKind, Simulation};
 pub use stress::{
     CorrelationAnswer, CorrelationStress, Explanation, GridStress, HistoricalStress, InstrumentShock,
     PositionGreeks, PositionStress, ReverseStressAnswer, ReverseStressRequest, ScenarioStress, Shock,

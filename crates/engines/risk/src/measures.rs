@@ -1,7 +1,7 @@
 //! Value at risk, expected shortfall and what each position adds to them, from scenarios of P&L.
 
-mod check;
-mod coherent;
+pub(crate) mod check;
+pub(crate) mod coherent;
 mod contributions;
 mod filter;
 mod garch;
@@ -10,7 +10,7 @@ mod matrix;
 mod precision;
 mod request;
 mod scenarios;
-mod tail;
+pub(crate) mod tail;
 
 pub use matrix::ScenarioMatrix;
 pub use request::{
@@ -20,7 +20,7 @@ pub use request::{
 
 use nautilus_hardware::{BackendId, Hardware};
 
-use crate::RiskError;
+use crate::{RiskError, simulation};
 use check::{check, overflow};
 use tail::Tail;
 
@@ -38,9 +38,10 @@ pub fn calculate_var(hardware: &Hardware, request: &VarRequest) -> Result<VarAns
         Method::Historical | Method::FilteredHistorical | Method::AgeWeighted => {
             scenarios::answer(hardware, request, &source)
         }
-        Method::Parametric | Method::CornishFisher | Method::MonteCarlo | Method::Saddlepoint => Err(
-            RiskError::new("not_supported", "method", "send historical, filtered_historical or age_weighted"),
-        ),
+        Method::Parametric | Method::CornishFisher | Method::Saddlepoint => {
+            simulation::closed_form(hardware, request, &source)
+        }
+        Method::MonteCarlo => simulation::monte_carlo(hardware, request, &source),
     }
 }
 
@@ -79,6 +80,7 @@ impl VarAnswer {
             scenarios: tail.count,
             backend,
             compute_us: None,
+            simulation: None,
         })
     }
 }

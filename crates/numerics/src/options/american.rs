@@ -136,16 +136,17 @@ impl American {
         finite(greeks)
     }
 
-    /// The value and its slope by the spot, at a spot of at least 0: what a search asks for again and again.
+    /// Value, delta, gamma and theta at a spot of at least 0, the rest 0: what costs little once it is prepared.
     ///
     /// # Errors
-    /// The spot is negative or not finite, or the value is not finite.
-    pub fn value_and_delta(&self, spot: f64) -> Result<(f64, f64), OptionError> {
+    /// The spot is negative or not finite, or a derivative is not finite.
+    pub fn greeks_by_spot(&self, spot: f64) -> Result<Greeks, OptionError> {
         not_negative("spot", spot)?;
-        if self.exercise == Exercise::Late {
-            return self.european.greeks(spot).map(|greeks| (greeks.value, greeks.delta));
+        if self.exercise != Exercise::Late {
+            return finite(self.by_spot(spot)?);
         }
-        self.by_spot(spot).map(|greeks| (greeks.value, greeks.delta))
+        let Greeks { value, delta, gamma, theta, .. } = self.european.greeks(spot)?;
+        Ok(Greeks { value, delta, gamma, theta, ..Greeks::default() })
     }
 
     /// Value, delta, gamma and theta.

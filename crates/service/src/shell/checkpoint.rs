@@ -13,10 +13,12 @@ use nautilus_engine::Engine;
 use nautilus_messages::EngineName;
 use serde::{Deserialize, Serialize};
 
+use super::journal::Pruning;
 use super::resync::SavedResync;
 use super::wall_clock;
 use crate::config;
-use file::{Header, Refused};
+use file::Header;
+pub(super) use file::Refused;
 use writer::Writer;
 
 /// Where an engine stands in what it reads, beside its state.
@@ -28,6 +30,8 @@ pub(super) struct Cursor {
     pub(super) last_frame_ns: u64,
     /// Absent where the engine follows no star, or one that counts anew at every start.
     pub(super) star: Option<StarCursor>,
+    /// The last record of the engine's journal that the state contains, or zero.
+    pub(super) journal: u64,
 }
 
 /// The frame of the star that comes next, as the hub counts.
@@ -43,19 +47,79 @@ pub(super) struct StarCursor {
 pub(super) struct Plan {
     file: PathBuf,
     interval: Duration,
+    /// What a checkpoint makes dispensable.
+    pruning: Option<Pruning>,
     /// Where the engine stood when the checkpoint was taken that it was restored from.
     pub(super) restored: Option<Cursor>,
 }
 
 impl Plan {
-    /// Restores the engine from its file, if there is one that is right. None where no checkpoints are kept.
+    /// Restores the engine from its file, if there is one that is right; any other is put aside, and the engine is as
+    /// it was. None where no checkpoints are kept.
     pub(super) fn restoring<E: Engine>(engine: &mut E, settings: &config::Checkpoint) -> Option<Self> {
         if settings.folder.as_os_str().is_empty() {
             return None;
         }
-        let file = settings.folder.join(format!("{}.checkpoint", E::NAME));
-        let restored = restore(engine, &file);
-        Some(Self { file, interval: settings.interval(), restored })
+        let mut this = Self::new::<E>(&settings.folder, settings.interval(), None);
+        if let Err(reason) = this.restore(engine, file::check_version) {
+            this.put_aside(E::NAME, &reason, "the engine starts afresh");
+        }
+        Some(this)
+    }
+
+    /// Keeps checkpoints in the folder of the engine's journal.
+    pub(super) fn beside_journal<E: Engine>(folder: &Path, interval: Duration, pruning: Pruning) -> Self {
+        Self::new::<E>(folder, interval, Some(pruning))
+    }
+
+    fn new<E: Engine>(folder: &Path, interval: Duration, pruning: Option<Pruning>) -> Self {
+        Self { file: folder.join(format!("{}.checkpoint", E::NAME)), interval, pruning, restored: None }
+    }
+
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Restores the engine from its file, if there is one, whichever version made it: what the engine's bytes mean is
+    /// the engine's own to say. It is as it was when the file is not right.
+    pub(super) fn restore_any_version<E: Engine>(&mut self, engine: &mut E) -> Result<(), Refused> {
+        self.restore(engine, |_| Ok(()))
+    }
+
+    fn restore<E: Engine>(
+        &mut self,
+        engine: &mut E,
+        check: impl FnOnce(&Header) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        let bytes = match std::fs::read(&self.file) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Refused::Unreadable(error)),
+        };
+        let (header, state) = file::decode(&bytes, E::NAME)?;
+        check(&header)?;
+        engine.restore(state).map_err(|error| Refused::State(error.reason))?;
+        let Header { taken_ns, cursor, .. } = header;
+        let age_s = wall_clock().0.saturating_sub(taken_ns) / 1_000_000_000;
+        let (steps, bytes) = (cursor.steps, bytes.len());
+        tracing::info!(engine = %E::NAME, steps, bytes, age_s, "the engine begins with its checkpoint");
+        self.restored = Some(cursor);
+        Ok(())
+    }
+
+    /// Keeps a file that was refused under another name, and says what becomes of the engine.
+    pub(super) fn put_aside(&self, engine: EngineName, reason: &Refused, and: &str) {
+        metrics::counter!("nautilus_checkpoint_failures_total", "service" => engine.as_str()).increment(1);
+        let (path, kept) = (self.file.display(), file::refused(&self.file));
+        match std::fs::rename(&self.file, &kept) {
+            Ok(()) => tracing::warn!(
+                %engine, "the checkpoint {path} was refused: {reason}; it is kept as {}, {and}", kept.display()
+            ),
+            Err(error) => tracing::error!(
+                %engine, "the checkpoint {path} was refused: {reason}; it cannot be renamed ({error}) and will be \
+                replaced, {and}"
+            ),
+        }
     }
 
     /// Starts the thread that writes.
@@ -68,51 +132,8 @@ impl Plan {
             steps,
             seconds: metrics::histogram!("nautilus_checkpoint_seconds", "service" => engine.as_str(), "part" => "snapshot"),
             skipped: metrics::counter!("nautilus_checkpoint_skipped_total", "service" => engine.as_str()),
-            writer: Writer::start(engine, self.file.clone())?,
+            writer: Writer::start(engine, self.file.clone(), self.pruning.clone())?,
         })
-    }
-}
-
-/// Where the engine stood, when it was restored. A file that is not right is put aside, and the engine is as it was.
-fn restore<E: Engine>(engine: &mut E, file: &Path) -> Option<Cursor> {
-    let bytes = match std::fs::read(file) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            refuse(E::NAME, file, &Refused::Unreadable(error));
-            return None;
-        }
-    };
-    let restored = file::decode(&bytes, E::NAME).and_then(|(header, state)| {
-        engine.restore(state).map_err(|error| Refused::State(error.reason))?;
-        Ok(header)
-    });
-    match restored {
-        Ok(Header { taken_ns, cursor, .. }) => {
-            let age_s = wall_clock().0.saturating_sub(taken_ns) / 1_000_000_000;
-            let (steps, bytes) = (cursor.steps, bytes.len());
-            tracing::info!(engine = %E::NAME, steps, bytes, age_s, "the engine begins with its checkpoint");
-            Some(cursor)
-        }
-        Err(reason) => {
-            refuse(E::NAME, file, &reason);
-            None
-        }
-    }
-}
-
-fn refuse(engine: EngineName, file: &Path, reason: &Refused) {
-    metrics::counter!("nautilus_checkpoint_failures_total", "service" => engine.as_str()).increment(1);
-    let (path, kept) = (file.display(), file::refused(file));
-    match std::fs::rename(file, &kept) {
-        Ok(()) => tracing::warn!(
-            %engine, "the checkpoint {path} was refused: {reason}; it is kept as {}, the engine starts afresh",
-            kept.display()
-        ),
-        Err(error) => tracing::error!(
-            %engine, "the checkpoint {path} was refused: {reason}; it cannot be renamed ({error}) and will be \
-            replaced, the engine starts afresh"
-        ),
     }
 }
 

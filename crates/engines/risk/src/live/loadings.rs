@@ -24,8 +24,11 @@ pub struct Loadings {
     rows: Aligned,
     specific: Vec<f64>,
     covered: Vec<bool>,
+    /// Instruments without loadings, ascending.
+    uncovered: Vec<usize>,
 }
 
+/// What follows from nothing else.
 #[derive(Serialize, Deserialize)]
 struct Content {
     factors: usize,
@@ -122,6 +125,7 @@ impl Loadings {
             loadings.specific[instrument] = self.specific[*row];
             loadings.covered[instrument] = true;
         }
+        loadings.find_uncovered();
         Ok(loadings)
     }
 
@@ -174,7 +178,12 @@ impl Loadings {
 
     /// Instruments without loadings, ascending.
     pub(super) fn uncovered(&self) -> impl Iterator<Item = usize> {
-        self.covered.iter().enumerate().filter(|(_, covered)| !**covered).map(|(instrument, _)| instrument)
+        self.uncovered.iter().copied()
+    }
+
+    fn find_uncovered(&mut self) {
+        let all = self.covered.iter().enumerate();
+        self.uncovered = all.filter(|(_, covered)| !**covered).map(|(instrument, _)| instrument).collect();
     }
 
     /// One more instrument, uncovered.
@@ -185,6 +194,7 @@ impl Loadings {
         }
         self.rows.grow(count * self.stride);
         self.specific.push(0.0);
+        self.uncovered.push(self.covered.len());
         self.covered.push(false);
         Ok(())
     }
@@ -203,6 +213,7 @@ impl Loadings {
             rows: Aligned::zeros(instruments * stride),
             specific: vec![0.0; instruments],
             covered: vec![false; instruments],
+            uncovered: (0..instruments).collect(),
         })
     }
 
@@ -217,6 +228,7 @@ impl Loadings {
             return Err(RiskError::new("variance", format!("specific[{at}]"), reason));
         }
         (loadings.specific, loadings.covered) = (specific, vec![true; rows.nrows()]);
+        loadings.uncovered.clear();
         Ok(loadings)
     }
 
@@ -273,6 +285,8 @@ impl TryFrom<Content> for Loadings {
         if !legal {
             return Err(RiskError::new("snapshot", "loadings", "the parts do not belong together"));
         }
-        Ok(Self { rows, specific, covered, ..empty })
+        let mut loadings = Self { rows, specific, covered, ..empty };
+        loadings.find_uncovered();
+        Ok(loadings)
     }
 }

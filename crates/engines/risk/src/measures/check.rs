@@ -58,9 +58,11 @@ fn options(request: &VarRequest) -> Result<(), RiskError> {
     let filtered = method == Method::FilteredHistorical;
     let faded = method == Method::AgeWeighted
         || (filtered && request.volatility.unwrap_or_default() == Volatility::Ewma);
+    let scenarios = matches!(method, Method::Historical | Method::FilteredHistorical | Method::AgeWeighted);
     let unused = [
         ("decay", request.decay.is_some() && !faded, "age_weighted, and filtered_historical by ewma"),
         ("volatility", request.volatility.is_some() && !filtered, "filtered_historical"),
+        ("include_mean", request.include_mean && scenarios, "methods that know returns by their moments"),
         ("seed", request.seed.is_some() && !drawn, "monte_carlo"),
         ("paths", request.paths.is_some() && !drawn, "monte_carlo"),
         ("distribution", request.distribution.is_some() && !drawn, "monte_carlo"),

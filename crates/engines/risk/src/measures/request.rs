@@ -4,6 +4,7 @@ use nautilus_hardware::BackendId;
 use serde::{Deserialize, Serialize};
 
 use super::ScenarioMatrix;
+use crate::simulation::Simulation;
 
 /// Where the scenarios come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -157,16 +158,20 @@ pub struct VarRequest {
     /// Whether to compute the entropic value at risk besides. Default false.
     #[serde(default)]
     pub evar: bool,
-    /// monte_carlo: the number that all draws follow from.
+    /// Methods other than the historical ones: whether returns have their sample mean, or none. Default none: a day's mean
+    /// is lost in its noise.
+    #[serde(default)]
+    pub include_mean: bool,
+    /// monte_carlo: the number that all draws follow from. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// monte_carlo: how many scenarios are drawn.
+    /// monte_carlo: how many scenarios are drawn. Default 100,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<usize>,
     /// monte_carlo: default normal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<Distribution>,
-    /// monte_carlo by student_t or t_copula.
+    /// monte_carlo by student_t or t_copula: above 2. By default what fits the assets' mean excess kurtosis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degrees_of_freedom: Option<f64>,
     /// monte_carlo: default pseudo_random.
@@ -193,6 +198,7 @@ impl VarRequest {
             incremental: Self::default_incremental(),
             spectral: None,
             evar: false,
+            include_mean: false,
             seed: None,
             paths: None,
             distribution: None,
@@ -230,8 +236,10 @@ pub enum ErrorRule {
     Woodruff,
     /// The estimate ± z standard errors.
     Normal,
-    /// From the formula of the distribution: there is no sampling error of scenarios.
+    /// Of a closed form in σ: that measure / √(2(T − 1)), the sampling error of σ of T normal returns (Kendall and Stuart 1977).
     ClosedForm,
+    /// The spread among independent scramblings of a sequence / √(their number), with Student's t for intervals.
+    Replicates,
 }
 
 /// Standard errors of VaR and ES, absent where scenarios in the tail are too few to tell.
@@ -321,6 +329,9 @@ pub struct VarAnswer {
     pub scenarios: usize,
     /// Who multiplied; null where nothing had to be.
     pub backend: Option<BackendId>,
+    /// monte_carlo: how scenarios were drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulation: Option<Simulation>,
     /// Microseconds that the calculation took; filled in by who has a clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute_us: Option<u64>,
