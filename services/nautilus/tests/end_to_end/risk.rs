@@ -78,6 +78,8 @@ fn a_desk_is_declared_limited_traded_measured_and_stopped() {
     let place = Place::new();
     let engines = place.start_after_replay(&sample());
     let risk = &engines.risk;
+    let published = get(&engines.marketdata, "/v1/engine")["star_published"].clone();
+    eventually("risk has read all of it", || (get(risk, "/v1/engine")["star_read"] == published).then_some(()));
     let early = post(risk, "/v1/orders", &order(1, "buy", "1"));
     assert_eq!(
         early.body,
