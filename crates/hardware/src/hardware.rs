@@ -22,6 +22,7 @@ use crate::probe::cache::CacheError;
 use crate::router::store::{self, Calibrated};
 use crate::router::{Clock, Decision, Limits, Monotonic, PREFERENCE, Router, Watch, Way};
 use crate::switches::Switches;
+use crate::vectorised::Unit;
 use crate::view::ShapeError;
 
 /// How a [`Hardware`] is set up.
@@ -169,6 +170,7 @@ pub struct Hardware {
     monitor: Monitor,
     measuring: Measuring,
     file: Mutex<CalibrationFile>,
+    unit: Unit,
 }
 
 /// What was seen of the stored calibration.
@@ -215,6 +217,7 @@ impl Hardware {
             sme_workers: options.sme_workers_max,
             pinned: options.pin.is_some(),
         };
+        let unit = Unit::widest(|id| members.iter().any(|member| member.id() == id));
         let hardware = Self {
             listings,
             switches,
@@ -223,9 +226,15 @@ impl Hardware {
             monitor: Monitor::default(),
             measuring: Measuring::default(),
             file: Mutex::default(),
+            unit,
         };
         hardware.load();
         hardware
+    }
+
+    #[inline]
+    pub(crate) fn unit(&self) -> Unit {
+        self.unit
     }
 
     fn file(&self) -> MutexGuard<'_, CalibrationFile> {
@@ -274,6 +283,22 @@ impl Hardware {
             });
             Self::new(backends::listings(), switches, Options::default())
         })
+    }
+
+    /// One backend on one core: neither a file nor a measurement nor the environment decides, so that equal inputs give
+    /// equal bits everywhere. AVX2 gives those of the portable backend, which stands in where there is no AVX2.
+    #[must_use]
+    pub fn reproducible() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        let fast = backends::Avx2::open()
+            .ok()
+            .map(|avx2| Listing { id: BackendId::Avx2, backend: Ok(Arc::new(avx2)) });
+        #[cfg(not(target_arch = "x86_64"))]
+        let fast: Option<Listing> = None;
+        let portable = Listing { id: BackendId::Portable, backend: Ok(Arc::new(backends::Portable)) };
+        let pin = if fast.is_some() { BackendId::Avx2 } else { BackendId::Portable };
+        let listings = fast.into_iter().chain([portable]).collect();
+        Self::new(listings, Switches::default(), Options { pin: Some(pin), ..Options::default() })
     }
 
     /// Sets up the process's own.

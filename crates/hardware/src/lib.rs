@@ -19,6 +19,8 @@ pub mod pinning;
 pub mod probe;
 pub mod router;
 mod switches;
+pub mod vector;
+mod vectorised;
 mod view;
 
 pub use backend::{Backend, BackendId, Failure, Family};

@@ -5,16 +5,33 @@
 //! hands in; its last bits are those of the backend, the same everywhere where one is pinned. Nothing here knows markets,
 //! messages or time.
 
+mod chi_squared;
 mod components;
 mod covariance;
 mod deviation;
 mod distribution;
 mod eigen;
+mod gamma;
 mod matrix;
+mod nearest;
+mod options;
+mod philox;
+mod quantile;
+mod sobol;
 
+pub use chi_squared::{chi_squared_cdf, chi_squared_quantile};
 pub use components::{PrincipalComponents, principal_components};
 pub use covariance::{correlation, covariance, ewma_covariance};
 pub use deviation::RollingDeviation;
-pub use distribution::{normal_cdf, student_t_cdf};
+pub use distribution::{beta_cdf, normal_cdf, student_t_cdf};
 pub use eigen::symmetric_eigen;
+pub use gamma::{chi_squared_upper, gamma_upper};
 pub use matrix::{ELEMENTS_MAX, MatrixError, cholesky, product, quadratic_form, solve_spd};
+pub use nearest::{NearestCorrelation, nearest_correlation};
+pub use options::{
+    American, Approximation, European, Greeks, OptionError, OptionKind, OptionTerms, american_approximation,
+    implied_volatility, leisen_reimer,
+};
+pub use philox::Philox;
+pub use quantile::{normal_quantile, student_t_density, student_t_quantile};
+pub use sobol::{SOBOL_DIMENSIONS_MAX, SOBOL_POINTS_MAX, Sobol};
