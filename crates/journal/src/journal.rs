@@ -1,6 +1,8 @@
 //! The writing end: one owner appends and commits.
 
-use crate::layout::{self, Header, MIRRORED_MAX, MIRRORS_AT, Mirror, PAYLOAD_MAX, RECORDS_AT, SHARED};
+use crate::layout::{
+    self, HEADER_LEN, Header, MIRRORED_MAX, MIRRORS_AT, Mirror, PAYLOAD_MAX, RECORDS_AT, SHARED,
+};
 use crate::read::{End, SPARE, name_of, walk};
 use crate::{Error, Folder, Storage};
 
@@ -259,15 +261,20 @@ impl<S: Storage> Journal<S> {
 
 /// Whether the next segment's room is there. What is there and cannot be used is no reason not to begin.
 fn has_spare<S: Storage>(storage: &S, length: u64) -> bool {
-    match storage.open(SPARE).and_then(|file| storage.length(&file)) {
-        Ok(found) if found == length => true,
-        Ok(_) => {
-            // One of another length: where it stays, there is no room.
-            let _ = storage.remove(SPARE);
-            false
-        }
-        Err(_) => false,
+    let look = || {
+        let file = storage.open(SPARE)?;
+        let mut head = [0; HEADER_LEN];
+        let is_right = storage.length(&file)? == length;
+        storage.read(&file, 0, &mut head)?;
+        // A segment that was nearly begun: its header must not pass for one that is written later and goes astray.
+        Ok::<_, std::io::Error>(is_right && head == [0; HEADER_LEN])
+    };
+    let is_usable = look().unwrap_or(false);
+    if !is_usable {
+        // Where it stays there is no room.
+        let _ = storage.remove(SPARE);
     }
+    is_usable
 }
 
 fn allocate<S: Storage>(storage: &S, settings: &Settings) -> Result<(), Error> {

@@ -66,18 +66,18 @@ fn what_a_killed_process_had_acknowledged_is_there_once() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // Some while it starts, most while it works.
-        std::thread::sleep(Duration::from_micros(mix(kill) % 60_000));
-        child.kill().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        child.wait().unwrap();
         let mut acknowledged = last;
-        for line in lines {
-            if let Some(position) = line.unwrap().strip_prefix("acknowledged ") {
-                acknowledged = position.parse().unwrap();
-                worked += 1;
-            }
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let note = |line: std::io::Result<String>| line.unwrap().strip_prefix("acknowledged ")?.parse().ok();
+        // Some while it starts, most while it works.
+        let commits = if kill % 8 == 0 { 0 } else { mix(kill) as usize % 40 };
+        for position in lines.by_ref().filter_map(note).take(commits) {
+            (acknowledged, worked) = (position, worked + 1);
         }
+        std::thread::sleep(Duration::from_micros(mix(kill + KILLS) % 3_000));
+        child.kill().unwrap();
+        acknowledged = lines.filter_map(note).last().unwrap_or(acknowledged);
+        child.wait().unwrap();
         let mut next = first;
         let report = verify(&Folder::shared(folder.path()), |position, at, found| {
             assert_eq!(position, next, "none is missing and none comes twice");
