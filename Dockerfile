@@ -15,6 +15,7 @@ FROM ${BASE_IMAGE} AS files
 RUN set -eu; \
     libraries="/lib/$(uname -m)-linux-gnu"; \
     mkdir -p "/image$libraries" /image/etc /image/tmp /image/recordings /image/var/lib/nautilus/checkpoints \
+        /image/var/lib/nautilus/journal \
         /image/run/nautilus/access /image/run/nautilus/gateway /image/run/nautilus/prometheus /image/run/nautilus/store; \
     cp -L "$libraries/libc.so.6" "$libraries/libm.so.6" "$libraries/libgcc_s.so.1" "/image$libraries/"; \
     for loader in /lib64/ld-linux-*.so.* /lib/ld-linux-*.so.*; do \
@@ -25,7 +26,7 @@ RUN set -eu; \
     echo 'hosts: files dns' > /image/etc/nsswitch.conf; \
     chmod 1777 /image/tmp; \
     chown -R 65532:65532 /image/var/lib/nautilus /image/run/nautilus; \
-    chmod 0750 /image/run/nautilus/* /image/var/lib/nautilus/checkpoints
+    chmod 0750 /image/run/nautilus/* /image/var/lib/nautilus/checkpoints /image/var/lib/nautilus/journal
 
 FROM scratch AS runtime
 COPY --from=files /image /

@@ -237,18 +237,23 @@ fn every_service_is_there_listens_on_its_port_and_is_scraped() {
     }
 }
 
-/// A checkpoint in a container's own file system could not be written, and would be gone with the container.
+/// What an engine keeps could not be written in a container's own file system, and would be gone with the container.
 #[test]
-fn whatever_keeps_checkpoints_has_a_volume_of_its_own_for_them() {
+fn whatever_keeps_checkpoints_or_a_journal_has_a_volume_of_its_own_for_them() {
     let (base, dockerfile) = (base(), text("Dockerfile"));
     let mut volumes = BTreeSet::new();
     for engine in EngineName::ALL.map(EngineName::as_str) {
         let service = &base["services"][engine];
-        let folder = service["environment"]["NAUTILUS__CHECKPOINT__FOLDER"].as_str();
-        if !text(&format!("services/{engine}/src/lib.rs")).contains(".checkpoint(&") {
-            assert_eq!(folder, Some(""), "{engine} keeps none: an empty folder says so");
+        let setting = |name: &str| service["environment"][format!("NAUTILUS__{name}__FOLDER")].as_str();
+        let source = text(&format!("services/{engine}/src/lib.rs"));
+        let folder = if source.contains(".journal(&") {
+            setting("JOURNAL")
+        } else if source.contains(".checkpoint(&") {
+            setting("CHECKPOINT")
+        } else {
+            assert_eq!(setting("CHECKPOINT"), Some(""), "{engine} keeps none: an empty folder says so");
             continue;
-        }
+        };
         let folder = folder.unwrap_or_default();
         let mounts = texts(&service["volumes"]);
         let volume = mounts.iter().find_map(|mount| mount.strip_suffix(&format!(":{folder}")));

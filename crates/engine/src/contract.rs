@@ -6,6 +6,8 @@ use nautilus_messages::mesh::{Body, Message, Priority};
 use nautilus_messages::record::Record;
 use nautilus_types::{InstrumentId, Symbol, UnixNanos};
 
+use crate::Facts;
+
 /// When a step happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
@@ -55,6 +57,12 @@ pub struct Refusal {
 /// What a step wants done, in order. The shell empties it after every batch and keeps its capacity.
 #[derive(Debug, Default, PartialEq)]
 pub struct Effects {
+    /// What has to be on the disk before anything else of the batch is handed over, for engines whose service keeps a
+    /// journal. Any other engine pushes none.
+    ///
+    /// Behind a crash a frame or message whose fact is on the disk already may be stepped once more: an engine knows it
+    /// again by what its facts have told, and says the same as before.
+    pub facts: Facts,
     /// Frames for the star, end to end. Only marketdata publishes there.
     pub star: Vec<u8>,
     /// Messages for the mesh.
@@ -100,6 +108,7 @@ impl Effects {
 
     /// Empties every list and keeps the memory.
     pub fn clear(&mut self) {
+        self.facts.clear();
         self.star.clear();
         self.mesh.clear();
         self.records.clear();
@@ -138,6 +147,23 @@ pub trait Engine: Send + 'static {
     /// # Errors
     /// When the bytes are not a snapshot of this version of this engine; the state is unchanged then.
     fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError>;
+
+    /// Applies a fact that this engine had put into [`Effects::facts`], at a start, behind the snapshot that the engine
+    /// was restored from. What facts are about is then as it was when the last of them was pushed.
+    ///
+    /// # Errors
+    /// When the bytes are not a fact of this engine, or it owns none. The engine does not start then.
+    fn recover(&mut self, at: UnixNanos, fact: &[u8]) -> Result<(), RestoreError> {
+        let reason = format!("it owns no facts, and was given one of {} bytes as of {}", fact.len(), at.0);
+        Err(RestoreError { engine: Self::NAME, reason })
+    }
+
+    /// Says, between two batches, whether the journal can take more than what is reserved: when it cannot, an engine
+    /// refuses new work and goes on with what makes less of it, such as cancels. Told when it changes, and at the start
+    /// when there is none. It is no part of the state that a snapshot holds.
+    fn journal_room(&mut self, has_room: bool) {
+        let _ = has_room;
+    }
 
     /// Hands over the view of every instrument that changed since the last call.
     fn publish(&mut self, sink: &mut dyn FnMut(Symbol, Self::View));

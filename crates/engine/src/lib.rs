@@ -5,11 +5,13 @@
 //! [`Stamp`]. So the service shell, the replay runner, a fuzzer and a benchmark all call the same code.
 
 mod contract;
+mod facts;
 mod history;
 pub mod replay;
 mod roster;
 pub mod snapshot;
 
 pub use contract::{Effects, Engine, Input, Outgoing, Refusal, RestoreError, Stamp};
+pub use facts::Facts;
 pub use history::{History, HistoryView};
 pub use roster::{Defined, Roster};

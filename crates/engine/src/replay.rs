@@ -56,6 +56,7 @@ pub fn run<E: Engine>(create: impl Fn() -> E, frames: &[u8], plan: Plan) -> Resu
 }
 
 fn hand_over(batch: &mut Effects, all: &mut Effects) {
+    all.facts.append(&mut batch.facts);
     all.star.append(&mut batch.star);
     all.mesh.append(&mut batch.mesh);
     all.records.append(&mut batch.records);

@@ -19,6 +19,7 @@ pub mod pinning;
 pub mod probe;
 pub mod router;
 mod switches;
+pub mod vector;
 mod vectorised;
 mod view;
 

@@ -60,20 +60,28 @@ fn with_avx2<R>(kernel: impl FnOnce() -> R) -> R {
     kernel()
 }
 
+impl Unit {
+    /// Runs `kernel` compiled for the unit, as far as it is inlined.
+    #[inline(always)]
+    pub(crate) fn call<R>(self, kernel: impl FnOnce() -> R) -> R {
+        match self {
+            Self::Plain => kernel(),
+            // SAFETY: `Unit::widest` asked the processor.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { with_avx2(kernel) },
+            // SAFETY: `Unit::widest` asked the processor.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => unsafe { with_avx512(kernel) },
+        }
+    }
+}
+
 impl Hardware {
     /// Runs `kernel` compiled for the widest vector unit that this hardware uses, if the closure and everything that it
     /// calls is `#[inline(always)]`; what is not runs as it always does. The bits are the same everywhere.
     #[inline(always)]
     pub fn vectorised<R>(&self, kernel: impl FnOnce() -> R) -> R {
-        match self.unit() {
-            Unit::Plain => kernel(),
-            // SAFETY: `Unit::widest` asked the processor.
-            #[cfg(target_arch = "x86_64")]
-            Unit::Avx2 => unsafe { with_avx2(kernel) },
-            // SAFETY: `Unit::widest` asked the processor.
-            #[cfg(target_arch = "x86_64")]
-            Unit::Avx512 => unsafe { with_avx512(kernel) },
-        }
+        self.unit().call(kernel)
     }
 }
 

@@ -15,11 +15,13 @@ pub enum EngineName {
     Websocket = 3,
     /// Feature values per bar and per trade or quote.
     Features = 4,
+    /// Positions, risk measures and the gate that orders pass.
+    Risk = 5,
 }
 
 impl EngineName {
     /// Every engine, in start order.
-    pub const ALL: [Self; 4] = [Self::Marketdata, Self::Vpin, Self::Websocket, Self::Features];
+    pub const ALL: [Self; 5] = [Self::Marketdata, Self::Vpin, Self::Websocket, Self::Features, Self::Risk];
 
     /// The engine's name in streams, metrics and configuration.
     #[must_use]
@@ -29,6 +31,7 @@ impl EngineName {
             Self::Vpin => "vpin",
             Self::Websocket => "websocket",
             Self::Features => "features",
+            Self::Risk => "risk",
         }
     }
 
@@ -40,6 +43,7 @@ impl EngineName {
             Self::Vpin => 10_000,
             Self::Websocket => 8600,
             Self::Features => 8500,
+            Self::Risk => 8200,
         }
     }
 

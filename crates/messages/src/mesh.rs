@@ -5,6 +5,8 @@
 //! turns up. Routing is total: [`MessageType::consumers`] is a match over all types.
 
 mod features;
+mod orders;
+mod risk;
 
 use nautilus_types::{Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::EngineName;
 pub use features::{FEATURES_MAX, FeatureValues, FeatureVector};
+pub use orders::{
+    Desk, OrderAction, OrderDecision, OrderRequest, PositionChange, Reason, Reasons, Uid, UidError,
+};
+pub use risk::{AlertKind, AlertLevel, RiskAlert, RiskMetric, Scope};
 
 /// Length of the envelope in bytes.
 pub const ENVELOPE_LEN: usize = 64;
@@ -50,17 +56,27 @@ pub enum MessageType {
     VpinResponse = 4,
     EngineHealth = 5,
     FeatureVector = 6,
+    OrderRequest = 7,
+    OrderDecision = 8,
+    PositionChange = 9,
+    RiskMetric = 10,
+    RiskAlert = 11,
 }
 
 impl MessageType {
     /// Every type.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::VpinUpdate,
         Self::ToxicityAlert,
         Self::VpinRequest,
         Self::VpinResponse,
         Self::EngineHealth,
         Self::FeatureVector,
+        Self::OrderRequest,
+        Self::OrderDecision,
+        Self::PositionChange,
+        Self::RiskMetric,
+        Self::RiskAlert,
     ];
 
     /// The type's name in streams and metrics.
@@ -73,6 +89,11 @@ impl MessageType {
             Self::VpinResponse => "vpin_response",
             Self::EngineHealth => "engine_health",
             Self::FeatureVector => "feature_vector",
+            Self::OrderRequest => "order_request",
+            Self::OrderDecision => "order_decision",
+            Self::PositionChange => "position_change",
+            Self::RiskMetric => "risk_metric",
+            Self::RiskAlert => "risk_alert",
         }
     }
 
@@ -89,7 +110,12 @@ impl MessageType {
         match self {
             Self::VpinRequest => &[EngineName::Vpin],
             Self::VpinUpdate | Self::ToxicityAlert | Self::EngineHealth => &[EngineName::Websocket],
-            Self::VpinResponse | Self::FeatureVector => &[],
+            Self::OrderRequest | Self::PositionChange => &[EngineName::Risk],
+            Self::VpinResponse
+            | Self::FeatureVector
+            | Self::OrderDecision
+            | Self::RiskMetric
+            | Self::RiskAlert => &[],
         }
     }
 
@@ -208,6 +234,11 @@ pub enum Body {
     VpinResponse(VpinResponse),
     EngineHealth(EngineHealth),
     FeatureVector(FeatureVector),
+    OrderRequest(OrderRequest),
+    OrderDecision(OrderDecision),
+    PositionChange(PositionChange),
+    RiskMetric(RiskMetric),
+    RiskAlert(RiskAlert),
 }
 
 impl Body {
@@ -221,6 +252,11 @@ impl Body {
             Self::VpinResponse(_) => MessageType::VpinResponse,
             Self::EngineHealth(_) => MessageType::EngineHealth,
             Self::FeatureVector(_) => MessageType::FeatureVector,
+            Self::OrderRequest(_) => MessageType::OrderRequest,
+            Self::OrderDecision(_) => MessageType::OrderDecision,
+            Self::PositionChange(_) => MessageType::PositionChange,
+            Self::RiskMetric(_) => MessageType::RiskMetric,
+            Self::RiskAlert(_) => MessageType::RiskAlert,
         }
     }
 
@@ -233,7 +269,16 @@ impl Body {
             Self::ToxicityAlert(a) => {
                 bad(Some(a.vpin)).then_some("vpin").or(bad(Some(a.cdf)).then_some("cdf"))
             }
-            Self::VpinRequest(_) | Self::EngineHealth(_) => None,
+            Self::VpinRequest(_)
+            | Self::EngineHealth(_)
+            | Self::OrderRequest(_)
+            | Self::OrderDecision(_)
+            | Self::PositionChange(_)
+            | Self::RiskAlert(_) => None,
+            Self::RiskMetric(m) => bad(Some(m.confidence))
+                .then_some("confidence")
+                .or(bad(m.var).then_some("var"))
+                .or(bad(m.es).then_some("es")),
             Self::VpinResponse(r) => r.latest.as_ref().and_then(update),
             Self::FeatureVector(v) => (!v.values.are_finite()).then_some("values"),
         }
@@ -368,6 +413,11 @@ impl Message {
             Body::VpinResponse(body) => postcard::to_allocvec(body),
             Body::EngineHealth(body) => postcard::to_allocvec(body),
             Body::FeatureVector(body) => postcard::to_allocvec(body),
+            Body::OrderRequest(body) => postcard::to_allocvec(body),
+            Body::OrderDecision(body) => postcard::to_allocvec(body),
+            Body::PositionChange(body) => postcard::to_allocvec(body),
+            Body::RiskMetric(body) => postcard::to_allocvec(body),
+            Body::RiskAlert(body) => postcard::to_allocvec(body),
         }
         .map_err(|_| MessageError::Payload(kind.as_str()))?;
         let payload_len = u32::try_from(payload.len()).map_err(|_| MessageError::TooLong(payload.len()))?;
@@ -462,5 +512,10 @@ fn body(kind: MessageType, payload: &[u8]) -> Result<Body, MessageError> {
         MessageType::VpinResponse => Body::VpinResponse(read(kind, payload)?),
         MessageType::EngineHealth => Body::EngineHealth(read(kind, payload)?),
         MessageType::FeatureVector => Body::FeatureVector(read(kind, payload)?),
+        MessageType::OrderRequest => Body::OrderRequest(read(kind, payload)?),
+        MessageType::OrderDecision => Body::OrderDecision(read(kind, payload)?),
+        MessageType::PositionChange => Body::PositionChange(read(kind, payload)?),
+        MessageType::RiskMetric => Body::RiskMetric(read(kind, payload)?),
+        MessageType::RiskAlert => Body::RiskAlert(read(kind, payload)?),
     })
 }

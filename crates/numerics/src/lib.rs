@@ -12,6 +12,8 @@ mod deviation;
 mod distribution;
 mod eigen;
 mod matrix;
+mod nearest;
+mod options;
 mod philox;
 mod quantile;
 mod sobol;
@@ -23,6 +25,11 @@ pub use deviation::RollingDeviation;
 pub use distribution::{beta_cdf, normal_cdf, student_t_cdf};
 pub use eigen::symmetric_eigen;
 pub use matrix::{ELEMENTS_MAX, MatrixError, cholesky, product, quadratic_form, solve_spd};
+pub use nearest::{NearestCorrelation, nearest_correlation};
+pub use options::{
+    American, Approximation, European, Greeks, OptionError, OptionKind, OptionTerms, american_approximation,
+    implied_volatility, leisen_reimer,
+};
 pub use philox::Philox;
 pub use quantile::{normal_quantile, student_t_density, student_t_quantile};
 pub use sobol::{SOBOL_DIMENSIONS_MAX, SOBOL_POINTS_MAX, Sobol};

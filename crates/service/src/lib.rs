@@ -23,7 +23,7 @@ mod saved;
 mod tls;
 mod views;
 
-pub use access::{Principal, Scope};
+pub use access::{Operator, Principal, Scope};
 pub use alone::{Alone, run_alone, run_alone_without_engine};
 pub use compute::ComputePool;
 pub use config::{Config, ConfigError, ServiceName};

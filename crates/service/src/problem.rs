@@ -93,7 +93,7 @@ impl IntoResponse for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        if refusal.code == "unknown_instrument" {
+        if matches!(refusal.code, "unknown_instrument" | "unknown_desk" | "unknown_proposal") {
             return Self::not_found(refusal.code, refusal.detail);
         }
         Self::unprocessable(refusal.code, refusal.detail)

@@ -121,6 +121,12 @@ impl<E: Engine> EngineHandle<E> {
         &self.progress
     }
 
+    /// Whether the engine's thread runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.progress.running.load(Relaxed)
+    }
+
     /// Hands over frames of a feed, waiting for room. For feed threads only.
     ///
     /// # Errors

@@ -10,5 +10,5 @@ mod time;
 
 pub use fixed::{FixedError, Money, Price, Quantity, SCALE, format_nanos};
 pub use instrument::{AssetClass, Instrument, InstrumentError, InstrumentId, Side};
-pub use text::{Currency, FeatureSetName, Symbol, TextError, Venue};
+pub use text::{Currency, DeskName, FeatureSetName, Symbol, TextError, Venue};
 pub use time::{NANOS_PER_DAY, NANOS_PER_SECOND, UnixNanos};

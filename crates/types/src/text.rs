@@ -1,4 +1,4 @@
-//! Short names of fixed width: symbols, venues, currencies and feature sets, stored inline and never allocated.
+//! Short names of fixed width: symbols, venues, currencies, desks and feature sets, stored inline and never allocated.
 
 use std::fmt;
 use std::str::FromStr;
@@ -122,6 +122,10 @@ inline_text!(
 inline_text!(
     /// An ISO 4217 code or a coin's ticker.
     Currency, 4, "currency", is_visible, Character
+);
+inline_text!(
+    /// A portfolio, a book or a strategy, for example `us-equity` or `pairs.v2`.
+    DeskName, 24, "name", is_plain, NotPlain
 );
 inline_text!(
     /// A set of features that are computed together, for example `core` or `book-imbalance.v2`.

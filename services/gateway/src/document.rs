@@ -215,7 +215,7 @@ mod tests {
         let documents = Documents::new(own);
         assert_eq!(
             merged(&documents)["x-unreachable"],
-            json!(["marketdata", "vpin", "websocket", "features"])
+            json!(["marketdata", "vpin", "websocket", "features", "risk"])
         );
         documents.replace(EngineName::Vpin, engine_document("one"));
         documents.replace(EngineName::Marketdata, engine_document("two"));
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(operation["operationId"], "vpin.thing");
         assert_eq!(operation["tags"], json!(["vpin", "vpin: health"]));
         assert_eq!(operation["security"], json!([{"api_key": ["read", "operate"]}]));
-        assert_eq!(whole["x-unreachable"], json!(["websocket", "features"]));
+        assert_eq!(whole["x-unreachable"], json!(["websocket", "features", "risk"]));
     }
 
     #[test]
@@ -243,9 +243,12 @@ mod tests {
         documents.lost(EngineName::Vpin);
         let whole = merged(&documents);
         assert_eq!(whole["paths"].as_object().unwrap().len(), 1);
-        assert_eq!(whole["x-unreachable"], json!(["marketdata", "vpin", "websocket", "features"]));
+        assert_eq!(whole["x-unreachable"], json!(["marketdata", "vpin", "websocket", "features", "risk"]));
         documents.found(EngineName::Vpin);
-        assert_eq!(merged(&documents)["x-unreachable"], json!(["marketdata", "websocket", "features"]));
+        assert_eq!(
+            merged(&documents)["x-unreachable"],
+            json!(["marketdata", "websocket", "features", "risk"])
+        );
     }
 
     #[test]

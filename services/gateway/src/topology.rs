@@ -20,7 +20,10 @@ fn produces(engine: EngineName, kind: MessageType) -> bool {
         }
         MessageType::EngineHealth => true,
         MessageType::FeatureVector => engine == EngineName::Features,
-        MessageType::VpinRequest => false,
+        MessageType::OrderDecision | MessageType::RiskMetric | MessageType::RiskAlert => {
+            engine == EngineName::Risk
+        }
+        MessageType::VpinRequest | MessageType::OrderRequest | MessageType::PositionChange => false,
     }
 }
 
@@ -28,7 +31,7 @@ fn produces(engine: EngineName, kind: MessageType) -> bool {
 const fn stores(engine: EngineName) -> bool {
     match engine {
         EngineName::Marketdata | EngineName::Vpin | EngineName::Features => true,
-        EngineName::Websocket => false,
+        EngineName::Websocket | EngineName::Risk => false,
     }
 }
 

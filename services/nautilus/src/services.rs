@@ -58,6 +58,7 @@ pub(crate) async fn start(
         EngineName::Features => {
             Started::Features(Box::new(nautilus_features::start(connections, listener).await?))
         }
+        EngineName::Risk => Started::Other(nautilus_risk::start(connections, listener).await?.running),
         EngineName::Websocket => {
             Started::Other(nautilus_websocket::start(connections, listener).await?.running)
         }
@@ -87,5 +88,6 @@ pub(crate) fn complete(config: &mut Config) -> Result<(), ConfigError> {
     config.complete_engine::<nautilus_marketdata::Settings>(EngineName::Marketdata)?;
     config.complete_engine::<nautilus_vpin::Configuration>(EngineName::Vpin)?;
     config.complete_engine::<nautilus_features::Settings>(EngineName::Features)?;
+    config.complete_engine::<nautilus_risk::Settings>(EngineName::Risk)?;
     config.complete_engine::<nautilus_websocket::Settings>(EngineName::Websocket)
 }

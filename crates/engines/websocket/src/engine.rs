@@ -192,7 +192,15 @@ impl WebsocketEngine {
                 (system.ts, system.health) = (message.ts, Some(*health));
                 system.seq += 1;
             }
-            Body::VpinRequest(_) | Body::VpinResponse(_) | Body::FeatureVector(_) => {}
+            // None of these is routed here.
+            Body::VpinRequest(_)
+            | Body::VpinResponse(_)
+            | Body::FeatureVector(_)
+            | Body::OrderRequest(_)
+            | Body::OrderDecision(_)
+            | Body::PositionChange(_)
+            | Body::RiskMetric(_)
+            | Body::RiskAlert(_) => {}
         }
     }
 

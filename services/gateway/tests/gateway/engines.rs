@@ -85,7 +85,7 @@ async fn the_whole_is_told_and_engines_come_and_go() {
     assert_eq!(answer.problem(), (502, "engine_unreachable".to_owned()));
     assert!(answer.body.contains("vpin does not take connections"), "{answer:?}");
     let document = whole.door.get("/openapi.json").await.json();
-    assert_eq!(document["x-unreachable"], json!(["vpin", "websocket", "features"]));
+    assert_eq!(document["x-unreachable"], json!(["vpin", "websocket", "features", "risk"]));
     assert!(document["paths"]["/api/vpin/v1/vpin"].is_object(), "the last known part is kept");
     assert_eq!(whole.door.get("/api/marketdata/v1/instruments").await.status, 200, "the others go on");
     // It listens where it was, since the configuration names the port by now.
@@ -144,7 +144,7 @@ async fn reads_and_refusals_are_passed_on(whole: &Whole) {
 
 async fn document_is_whole(whole: &Whole) {
     let document = whole.door.get("/openapi.json").await.json();
-    assert_eq!(document["x-unreachable"], json!(["websocket", "features"]));
+    assert_eq!(document["x-unreachable"], json!(["websocket", "features", "risk"]));
     for path in [
         "/v1/status",
         "/v1/topology",

@@ -91,7 +91,9 @@ async fn requests_arrive_as_they_were_sent() {
         let answer = door.get(path).await;
         assert_eq!(answer.problem(), (status, code.to_owned()), "{path}");
     }
-    assert!(door.get("/api/sonar/x").await.body.contains("there are marketdata, vpin, websocket, features"));
+    assert!(
+        door.get("/api/sonar/x").await.body.contains("there are marketdata, vpin, websocket, features, risk")
+    );
     let wrong = ask(door.running.address, "OPTIONS", "/api/vpin/x", &[], None).await;
     assert_eq!(wrong.problem(), (405, "method_not_allowed".to_owned()));
     let head = ask(door.running.address, "HEAD", "/api/vpin/x", &[], None).await;

@@ -15,6 +15,7 @@ fn services(engines: &Engines) -> [(&'static str, &str); 5] {
         ("vpin", &engines.vpin),
         ("websocket", &engines.websocket),
         ("features", &engines.features),
+        ("risk", &engines.risk),
         ("gateway", &engines.gateway),
     ]
 }
@@ -59,7 +60,7 @@ fn every_service_shows_the_machine_and_answers_where_a_job_goes() {
     eventually("the gateway knows the routes", || {
         let paths = get(&engines.gateway, "/openapi.json")["paths"].clone();
         let route = |prefix: &str| paths[format!("{prefix}/v1/hardware/route")]["get"].is_object();
-        ["", "/api/marketdata", "/api/vpin", "/api/websocket", "/api/features"]
+        ["", "/api/marketdata", "/api/vpin", "/api/websocket", "/api/features", "/api/risk"]
             .into_iter()
             .all(route)
             .then_some(())

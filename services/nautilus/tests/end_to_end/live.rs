@@ -88,7 +88,7 @@ fn engines_may_run_on(process: u32) -> std::collections::BTreeMap<String, String
     };
     let named = tasks.flatten().map(|task| task.path()).filter_map(|task| {
         let name = field(&task, "Name")
-            .filter(|name| ["marketdata", "vpin", "websocket", "features"].contains(&&**name))?;
+            .filter(|name| ["marketdata", "vpin", "websocket", "features", "risk"].contains(&&**name))?;
         Some((name, field(&task, "Cpus_allowed_list")?))
     });
     named.collect()

@@ -65,6 +65,7 @@ fn url<'a>(engines: &'a Engines, service: &str) -> &'a str {
         "vpin" => &engines.vpin,
         "websocket" => &engines.websocket,
         "features" => &engines.features,
+        "risk" => &engines.risk,
         _ => &engines.gateway,
     }
 }
@@ -114,7 +115,7 @@ fn a_killed_reader_is_ready_again_and_nothing_is_lost() {
     let engines = place.start(&QUIET);
     start_replay(&engines);
     eventually("the replay runs", || (records(&engines) > 1_000).then_some(()));
-    for service in ["vpin", "websocket", "features", "gateway", "vpin"] {
+    for service in ["vpin", "websocket", "features", "risk", "gateway", "vpin"] {
         let (records_before, updates_before) = (records(&engines), entries(&mesh, "vpin_update"));
         kill_until_ready(&engines, service, || ());
         assert!(entries(&mesh, "vpin_update") >= updates_before, "what was acknowledged is kept");

@@ -125,17 +125,24 @@ impl Place {
     /// Starts engines that stay up, and waits until they are.
     pub(crate) fn start(&self, arguments: &[&str]) -> Engines {
         let mut process = self.launch(arguments);
-        let urls: [String; 5] = eventually("the services print their URLs", || {
+        let urls: [String; 6] = eventually("the services print their URLs", || {
             process.must_run();
             let stdout = process.stdout.text();
             let url = |service: &str| {
                 let line = stdout.lines().find(|line| line.trim_start().starts_with(service))?;
                 Some(line[line.find("http://")?..].trim_end_matches('/').to_owned())
             };
-            Some([url("marketdata")?, url("vpin")?, url("websocket")?, url("features")?, url("gateway")?])
+            Some([
+                url("marketdata")?,
+                url("vpin")?,
+                url("websocket")?,
+                url("features")?,
+                url("risk")?,
+                url("gateway")?,
+            ])
         });
-        let [marketdata, vpin, websocket, features, gateway] = urls;
-        Engines { process, marketdata, vpin, websocket, features, gateway }
+        let [marketdata, vpin, websocket, features, risk, gateway] = urls;
+        Engines { process, marketdata, vpin, websocket, features, risk, gateway }
     }
 
     /// Replays a recording at full speed and waits until the engines show all of it.
@@ -242,6 +249,7 @@ pub(crate) struct Engines {
     pub(crate) vpin: String,
     pub(crate) websocket: String,
     pub(crate) features: String,
+    pub(crate) risk: String,
     pub(crate) gateway: String,
 }
 

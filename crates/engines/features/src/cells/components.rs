@@ -3,10 +3,7 @@
 //! Only instruments that had a bar at every one of the window's closes take part, so that a row of returns is of one
 //! instant. The mathematics stands in `nautilus_numerics`; the backend is pinned, so that equal returns give equal bits.
 
-use std::sync::Arc;
-
-use nautilus_hardware::backends::{self, Listing};
-use nautilus_hardware::{BackendId, Hardware, Options, Switches};
+use nautilus_hardware::Hardware;
 use nautilus_numerics::{PrincipalComponents, principal_components};
 use ndarray::Array2;
 
@@ -30,23 +27,9 @@ impl std::fmt::Debug for Components {
     }
 }
 
-/// One backend on one core: neither a file nor a measurement decides, and a bar close is no time to wake other cores.
-/// AVX2 gives the bits of the portable backend, which stands in where there is no AVX2.
-fn pinned() -> Hardware {
-    #[cfg(target_arch = "x86_64")]
-    let fast =
-        backends::Avx2::open().ok().map(|avx2| Listing { id: BackendId::Avx2, backend: Ok(Arc::new(avx2)) });
-    #[cfg(not(target_arch = "x86_64"))]
-    let fast: Option<Listing> = None;
-    let portable = Listing { id: BackendId::Portable, backend: Ok(Arc::new(backends::Portable)) };
-    let pin = if fast.is_some() { BackendId::Avx2 } else { BackendId::Portable };
-    let listings = fast.into_iter().chain([portable]).collect();
-    Hardware::new(listings, Switches::default(), Options { pin: Some(pin), ..Options::default() })
-}
-
 fn make(parameters: &[f64]) -> Made {
-    let hardware = pinned();
-    Ok(Box::new(Components { n: window(parameters[0], 3)?, hardware }))
+    // A bar close is no time to wake other cores.
+    Ok(Box::new(Components { n: window(parameters[0], 3)?, hardware: Hardware::reproducible() }))
 }
 
 impl Components {

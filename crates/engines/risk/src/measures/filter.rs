@@ -68,5 +68,5 @@ fn by_garch(values: &[f64], columns: usize, field: &str) -> Result<Vec<f64>, Ris
 
 /// σ(n+1)/σ(t); an asset that never moved stays as it is.
 fn ratio(last: f64, variance: f64) -> f64 {
-    libm::sqrt(last.max(f64::MIN_POSITIVE) / variance.max(f64::MIN_POSITIVE))
+    (last.max(f64::MIN_POSITIVE) / variance.max(f64::MIN_POSITIVE)).sqrt()
 }

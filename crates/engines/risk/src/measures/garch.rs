@@ -12,6 +12,8 @@ const ELEMENTS_MAX: usize = 1 << 22;
 const ITERATIONS: usize = 200;
 /// A mean gradient below which the likelihood is flat.
 const GRADIENT: f64 = 1e-9;
+/// A gain of mean log-likelihood below which a step is the last: parameters are off by some root of it.
+const GAIN: f64 = 1e-13;
 
 /// Refuses what cannot be fitted, or not in reasonable time.
 ///
@@ -207,7 +209,11 @@ fn minimise(problem: &Problem<'_>, mut point: Point) -> (Point, f64) {
         let Some((next, value, slope)) = found else { break };
         let moved = std::array::from_fn(|i| next.0[i] - point.0[i]);
         update(&mut inverse, moved, std::array::from_fn(|i| slope[i] - gradient[i]));
+        let gained = objective - value;
         (point, objective, gradient) = (next, value, slope);
+        if gained < GAIN {
+            break;
+        }
     }
     (point, objective)
 }

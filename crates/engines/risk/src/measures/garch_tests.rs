@@ -48,6 +48,7 @@ fn meets_arch_on_made_up_series() {
     }
 }
 
+#[allow(clippy::disallowed_methods)] // A test may read a file.
 #[test]
 fn meets_arch_on_the_s_and_p_500() {
     let Some(path) = shared_data("prices_arch/sp500.csv.gz") else { return };

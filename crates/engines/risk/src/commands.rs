@@ -1,0 +1,358 @@
+//! What people change: portfolios, rates, limits, the kill switch; and how every fact is applied.
+
+use std::collections::BTreeMap;
+
+use nautilus_engine::Effects;
+use nautilus_messages::mesh::{AlertKind, OrderAction, OrderRequest, PositionChange, Reasons, Scope};
+use nautilus_types::{Currency, DeskName, Side, UnixNanos};
+
+use crate::engine::RiskEngine;
+use crate::facts::{Change, Fact, Portfolio};
+use crate::hierarchy::{FIRM, NODES_MAX, NOWHERE};
+use crate::model::ScenarioSet;
+use crate::orders::Order;
+use crate::positions::Recent;
+use crate::proposals::Proposal;
+
+/// Currencies at most.
+const RATES_MAX: usize = 256;
+
+impl RiskEngine {
+    pub(crate) fn declare(&mut self, portfolio: Portfolio, out: &mut Effects) {
+        if let Err((code, detail)) = self.check_portfolio(&portfolio) {
+            return out.refuse(code, detail);
+        }
+        self.record(Fact::Portfolio(portfolio), out);
+    }
+
+    fn check_portfolio(&self, portfolio: &Portfolio) -> Result<(), (&'static str, String)> {
+        let Portfolio { name, currency, capital, books, .. } = portfolio;
+        if !capital.is_positive() {
+            return Err((
+                "invalid_capital",
+                "capital: give an amount above zero; limits are measured against it".to_owned(),
+            ));
+        }
+        if *currency != self.positions.currency() && !self.positions.rates.contains_key(currency) {
+            let detail = format!("currency: {currency} has no rate; PUT /v1/fx first");
+            return Err(("unknown_currency", detail));
+        }
+        if books.is_empty() || books.iter().any(|(_, strategies)| strategies.is_empty()) {
+            return Err((
+                "no_strategy",
+                "books: give at least one book, and in each at least one strategy".to_owned(),
+            ));
+        }
+        let hierarchy = &self.positions.hierarchy;
+        let scopes = scopes(*name, books);
+        let is_there = |scope: &&Scope| hierarchy.find(scope).is_none();
+        let new = scopes.iter().filter(is_there).count();
+        if hierarchy.nodes.len() + new > NODES_MAX {
+            return Err((
+                "too_many_desks",
+                format!("the firm may have {NODES_MAX} portfolios, books and strategies"),
+            ));
+        }
+        if let Some(gone) = hierarchy.parts(*name).find(|part| !scopes.contains(&hierarchy.node(*part).scope))
+        {
+            let gone = hierarchy.node(gone).scope;
+            return Err((
+                "desk_left_out",
+                format!("books: {gone} exists; what has a history cannot be taken away"),
+            ));
+        }
+        let present = hierarchy.find(&scopes[0]).map(|number| hierarchy.node(number).currency);
+        if present.is_some_and(|present| present != *currency) {
+            return Err((
+                "currency_fixed",
+                "currency: a portfolio keeps its currency; declare another one".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn exchange(&mut self, rates: BTreeMap<Currency, i64>, by: String, out: &mut Effects) {
+        if let Some((currency, _)) = rates.iter().find(|(_, rate)| **rate <= 0) {
+            return out.refuse("invalid_rate", format!("{currency}: a rate is above zero"));
+        }
+        if rates.len() > RATES_MAX {
+            return out.refuse("too_many_rates", format!("at most {RATES_MAX} currencies are kept"));
+        }
+        if rates.contains_key(&self.positions.currency()) {
+            let detail =
+                format!("{}: this is the firm's currency; its rate is one", self.positions.currency());
+            return out.refuse("invalid_rate", detail);
+        }
+        let used = self
+            .positions
+            .hierarchy
+            .portfolios()
+            .map(|number| self.positions.hierarchy.node(number).currency);
+        let missing =
+            used.filter(|used| *used != self.positions.currency()).find(|used| !rates.contains_key(used));
+        if let Some(currency) = missing {
+            return out.refuse(
+                "rate_missing",
+                format!("{currency}: a portfolio is kept in it; give its rate, too"),
+            );
+        }
+        self.record(Fact::Rates { rates: rates.into_iter().collect(), by }, out);
+    }
+
+    /// Brings a change into force, or has it wait for a second person.
+    pub(crate) fn change(
+        &mut self,
+        scope: Scope,
+        change: Change,
+        by: String,
+        reason: String,
+        out: &mut Effects,
+    ) {
+        let change = match self.checked(&scope, change) {
+            Ok(change) => change,
+            Err((code, detail)) => return out.refuse(code, detail),
+        };
+        if !self.settings.second_approver || !self.loosens(&scope, &change) {
+            let (approved_by, proposal) = (None, None);
+            return self.enact(Fact::Changed { scope, change, by, approved_by, proposal, reason }, out);
+        }
+        if self.proposals.is_full() {
+            return out.refuse("too_many_proposals", "approve or withdraw what waits first");
+        }
+        let id = self.proposals.next();
+        self.record(Fact::Proposed { id, scope, change, by, reason }, out);
+    }
+
+    fn checked(&self, scope: &Scope, mut change: Change) -> Result<Change, (&'static str, String)> {
+        if self.positions.hierarchy.find(scope).is_none() {
+            return Err((
+                "unknown_desk",
+                format!("scope: there is no {scope}; PUT /v1/portfolios/{{name}} declares it"),
+            ));
+        }
+        match &mut change {
+            Change::Limits(limits) => {
+                limits.check().map_err(|reason| ("invalid_limits", reason))?;
+                if let Some(list) = &mut limits.restricted {
+                    list.sort_unstable();
+                    list.dedup();
+                }
+            }
+            Change::DeadMan(_) if *scope != Scope::default() => {
+                return Err(("invalid_scope", "scope: the dead-man timer is the firm's".to_owned()));
+            }
+            Change::State(_) | Change::DeadMan(_) => {}
+        }
+        Ok(change)
+    }
+
+    fn loosens(&self, scope: &Scope, change: &Change) -> bool {
+        let hierarchy = &self.positions.hierarchy;
+        let Some(number) = hierarchy.find(scope) else { return true };
+        let node = hierarchy.node(number);
+        match change {
+            Change::Limits(limits) => {
+                let above = hierarchy
+                    .path(number)
+                    .skip(1)
+                    .fold(0, |set, above| set | hierarchy.node(above).limits.set());
+                limits.loosens(&node.limits, above)
+            }
+            Change::State(state) => *state < node.state,
+            Change::DeadMan(timeout_ms) => {
+                let never_is_last = |timeout: u64| timeout.wrapping_sub(1);
+                never_is_last(*timeout_ms) > never_is_last(self.dead_man.timeout_ms)
+            }
+        }
+    }
+
+    fn enact(&mut self, fact: Fact, out: &mut Effects) {
+        let Fact::Changed { scope, change, .. } = &fact else { return };
+        let stopped = matches!(change, Change::State(_)).then_some(*scope);
+        self.record(fact, out);
+        if let Some(scope) = stopped {
+            self.alerts.stopped(scope, AlertKind::KillSwitch, self.clock.now, out);
+        }
+    }
+
+    pub(crate) fn approve(&mut self, id: u64, by: String, out: &mut Effects) {
+        let Some(proposal) = self.proposals.get(id).cloned() else { return unknown_proposal(id, out) };
+        if proposal.by == by {
+            let detail = format!("{by} asked for this change; somebody else has to approve it");
+            return out.refuse("same_person", detail);
+        }
+        let Proposal { scope, change, by: asked, reason, .. } = proposal;
+        let (approved_by, proposal) = (Some(by), Some(id));
+        self.enact(Fact::Changed { scope, change, by: asked, approved_by, proposal, reason }, out);
+    }
+
+    pub(crate) fn withdraw(&mut self, id: u64, by: String, out: &mut Effects) {
+        match self.proposals.get(id) {
+            Some(_) => self.record(Fact::Withdrawn { id, by }, out),
+            None => unknown_proposal(id, out),
+        }
+    }
+
+    /// The only way in which what must last changes: while it happens, and when the journal is read back.
+    pub(crate) fn apply(&mut self, at: UnixNanos, fact: Fact) {
+        self.clock.now = self.clock.now.max(at);
+        match fact {
+            Fact::Instrument { symbol, contract } => {
+                if let Some(row) = self.positions.row(symbol) {
+                    self.positions.define(row, contract);
+                    self.positions.rows[row as usize].recorded = true;
+                    self.book_those_waiting();
+                }
+            }
+            Fact::Portfolio(portfolio) => {
+                self.enter(portfolio);
+                self.book_those_waiting();
+            }
+            Fact::Rates { rates, .. } => self.positions.exchange_rates(rates.into_iter().collect()),
+            Fact::Changed { scope, change, proposal, .. } => {
+                if let Some(id) = proposal {
+                    self.proposals.remove(id);
+                }
+                self.put(&scope, change);
+            }
+            Fact::Proposed { id, scope, change, by, reason } => {
+                self.proposals.insert(id, Proposal { scope, change, by, reason, at });
+            }
+            Fact::Withdrawn { id, .. } => self.proposals.remove(id),
+            Fact::Decision { request, reasons, warnings } => self.take_order(at, request, reasons, warnings),
+            Fact::Cancel { order_id } => {
+                if let Some(order) = self.orders.find_mut(order_id) {
+                    order.cancelling = true;
+                }
+            }
+            Fact::Execution(change) => {
+                self.executions.push((change.venue, change.trade_id));
+                self.book(change);
+            }
+            Fact::Day { day, nodes } => self.begin_day(day, &nodes),
+            Fact::Scenarios { instruments, .. } => {
+                self.incoming = Some(ScenarioSet { instruments, returns: Vec::new() });
+            }
+            Fact::Returns(returns) => self.take_returns(returns),
+            Fact::Forecast { portfolio, closed, next } => self.forecasts.turn(portfolio, closed, next),
+        }
+    }
+
+    fn enter(&mut self, portfolio: Portfolio) {
+        let Portfolio { name, currency, capital, books, .. } = portfolio;
+        let hierarchy = &mut self.positions.hierarchy;
+        let whole = Scope { portfolio: Some(name), ..Scope::default() };
+        let top = hierarchy.admit(whole, FIRM, currency);
+        for (book, strategies) in books {
+            let scope = Scope { book: Some(book), ..whole };
+            let parent = hierarchy.admit(scope, top, currency);
+            for strategy in strategies {
+                hierarchy.admit(Scope { strategy: Some(strategy), ..scope }, parent, currency);
+            }
+        }
+        for part in hierarchy.parts(name).collect::<Vec<_>>() {
+            hierarchy.nodes[part as usize].capital = capital;
+        }
+        self.positions.add_up_capital();
+    }
+
+    fn put(&mut self, scope: &Scope, change: Change) {
+        let Some(number) = self.positions.hierarchy.find(scope) else { return };
+        let node = &mut self.positions.hierarchy.nodes[number as usize];
+        match change {
+            Change::Limits(limits) => node.limits = limits,
+            Change::State(state) => node.state = state,
+            Change::DeadMan(timeout_ms) => {
+                self.dead_man.timeout_ms = timeout_ms;
+                self.dead_man.alive = Some(self.clock.now);
+            }
+        }
+    }
+
+    fn take_order(&mut self, at: UnixNanos, request: OrderRequest, reasons: Reasons, warnings: Reasons) {
+        let leaf = self.positions.leaf(&request.desk).unwrap_or(NOWHERE);
+        let row = self.positions.roster.find(request.instrument).unwrap_or(NOWHERE);
+        let mut order =
+            Order { request, reasons, warnings, at, leaf, row, left: 0, filled: 0, cancelling: false };
+        if let OrderAction::New { side, quantity, limit_price } = request.action
+            && reasons.is_empty()
+            && leaf != NOWHERE
+            && row != NOWHERE
+        {
+            order.left = quantity.nanos();
+            self.positions.open(leaf, row, side, order.left);
+            self.positions.remember(leaf, row, Recent { side, quantity: order.left, limit: limit_price, at });
+            self.spend(leaf, at);
+        }
+        self.orders.push(order);
+    }
+
+    /// One order less this second, wherever orders are counted.
+    fn spend(&mut self, leaf: u32, at: UnixNanos) {
+        let mut number = leaf;
+        while number != NOWHERE {
+            let node = &mut self.positions.hierarchy.nodes[number as usize];
+            if let Some(rate) = node.limits.orders_per_second {
+                node.bucket.take(rate, at.0);
+            }
+            number = node.parent;
+        }
+    }
+
+    fn book_those_waiting(&mut self) {
+        let waiting = std::mem::take(&mut self.unbooked);
+        waiting.into_iter().for_each(|change| self.book(change));
+    }
+
+    /// Books an execution, or keeps it until its desk and instrument are known.
+    fn book(&mut self, change: PositionChange) {
+        let leaf = self.positions.leaf(&change.desk);
+        let row = self.positions.roster.find(change.instrument);
+        let known = leaf.zip(row).filter(|(_, row)| self.positions.rows[*row as usize].contract.is_some());
+        let Some((leaf, row)) = known else { return self.unbooked.push(change) };
+        let quantity = change.quantity.nanos();
+        let signed = if change.side == Side::Buy { quantity } else { -quantity };
+        if quantity != 0
+            && self.positions.book(leaf, row, signed, change.price.nanos(), change.fee.nanos()).is_none()
+        {
+            return self.unbooked.push(change);
+        }
+        let Some(order) = change.order_id.and_then(|id| self.orders.find_mut(id)) else { return };
+        let executed = quantity.min(order.left);
+        order.filled = order.filled.saturating_add(quantity);
+        let over = if change.done { order.left } else { executed };
+        order.left -= over;
+        if let OrderAction::New { side, .. } = order.request.action
+            && over != 0
+        {
+            let (leaf, row) = (order.leaf, order.row);
+            self.positions.open(leaf, row, side, -over);
+        }
+    }
+
+    fn begin_day(&mut self, day: u64, nodes: &[(Scope, i128, i128)]) {
+        self.day = day;
+        for (scope, profit, peak) in nodes {
+            if let Some(number) = self.positions.hierarchy.find(scope) {
+                let node = &mut self.positions.hierarchy.nodes[number as usize];
+                node.day_start = *profit;
+                node.peak = node.peak.max(*peak);
+            }
+        }
+    }
+}
+
+fn scopes(name: DeskName, books: &[(DeskName, Vec<DeskName>)]) -> Vec<Scope> {
+    let whole = Scope { portfolio: Some(name), ..Scope::default() };
+    let mut scopes = vec![whole];
+    for (book, strategies) in books {
+        let book = Scope { book: Some(*book), ..whole };
+        scopes.push(book);
+        scopes.extend(strategies.iter().map(|strategy| Scope { strategy: Some(*strategy), ..book }));
+    }
+    scopes
+}
+
+fn unknown_proposal(id: u64, out: &mut Effects) {
+    out.refuse("unknown_proposal", format!("no proposal {id} waits; GET /v1/proposals lists all that do"));
+}

@@ -1,0 +1,485 @@
+//! The live engine: market data, orders and executions in; decisions, facts and alerts out.
+//!
+//! What an order may do is decided by `gate`, what positions are worth by `positions`. Here is which of them is asked,
+//! and that everything which must last is a fact first.
+
+use std::collections::BTreeMap;
+
+use nautilus_engine::{Effects, Engine, Input, RestoreError, Stamp};
+use nautilus_messages::EngineName;
+use nautilus_messages::frame::{Definition, FrameRef, NO_PRICE, Quote, Trade, flags};
+use nautilus_messages::mesh::{
+    Body, Message, OrderAction, OrderDecision, OrderRequest, PositionChange, Priority, Reason, Reasons,
+    Scope, Uid,
+};
+use nautilus_types::{Currency, InstrumentId, Symbol, UnixNanos};
+
+use crate::alerts::Alerts;
+use crate::facts::{Change, Fact, Portfolio};
+use crate::forecasts::Forecasts;
+use crate::gate::{Answer, Clock, Gate};
+use crate::hierarchy::{FIRM, TradingState};
+use crate::limits::{Breach, Limits};
+use crate::live::Loadings;
+use crate::measured::Metrics;
+use crate::model::{ScenarioSet, Scenarios};
+use crate::orders::{Executions, Orders};
+use crate::positions::{Contract, Mark, Positions};
+use crate::proposals::Proposals;
+
+/// Executions kept until their desk or instrument is known.
+pub(crate) const UNBOOKED_MAX: usize = 4_096;
+
+/// What the engine is told once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// The firm's currency.
+    pub currency: Currency,
+    /// Older prices are too old to trade on.
+    pub mark_age_max_ms: u64,
+    /// Orders remembered; when that many are younger than a day, further ones are rejected.
+    pub orders_remembered: usize,
+    /// Whether what loosens a limit needs a second person.
+    pub second_approver: bool,
+    /// Measures are published when one has moved by more than this share of itself, in basis points.
+    pub metric_move_bps: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            currency: "USD".parse().expect("a currency"),
+            mark_age_max_ms: 60_000,
+            orders_remembered: 1 << 18,
+            second_approver: true,
+            metric_move_bps: 100,
+        }
+    }
+}
+
+/// What the HTTP interface may ask.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Declares a portfolio, or more of one.
+    Portfolio(Portfolio),
+    /// What currencies are worth in the firm's.
+    Rates {
+        /// In billionths.
+        rates: BTreeMap<Currency, i64>,
+        /// Who says so.
+        by: String,
+    },
+    /// Other limits, another state or dead-man timer. What loosens any waits for a second person.
+    Change {
+        /// Where.
+        scope: Scope,
+        /// What.
+        change: Change,
+        /// Who asks.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// A second person lets a change come into force.
+    Approve {
+        /// Which.
+        id: u64,
+        /// Who.
+        by: String,
+    },
+    /// A change is not wanted any more.
+    Withdraw {
+        /// Which.
+        id: u64,
+        /// Who.
+        by: String,
+    },
+    /// Other scenarios.
+    Scenarios {
+        /// With the model that follows from them.
+        scenarios: Box<Scenarios>,
+        /// Who says so.
+        by: String,
+    },
+    /// An order, or its cancel.
+    Order(OrderRequest),
+    /// An execution, or the end of an order.
+    Execution(PositionChange),
+    /// Whoever watches over trading is alive.
+    Heartbeat,
+    /// Time goes on: what was left for later is done, so that measures are of now.
+    Tick,
+}
+
+/// The dead-man timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct DeadMan {
+    /// Zero when it is off.
+    pub(crate) timeout_ms: u64,
+    /// The last sign of life; none since the start.
+    pub(crate) alive: Option<UnixNanos>,
+}
+
+/// What happened since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) accepted: u64,
+    pub(crate) rejected: u64,
+    pub(crate) executions: u64,
+}
+
+/// The engine of the risk service.
+#[derive(Debug)]
+pub struct RiskEngine {
+    pub(crate) settings: Settings,
+    pub(crate) positions: Positions,
+    pub(crate) orders: Orders,
+    pub(crate) executions: Executions,
+    pub(crate) unbooked: Vec<PositionChange>,
+    pub(crate) proposals: Proposals,
+    pub(crate) dead_man: DeadMan,
+    pub(crate) clock: Clock,
+    /// Of the market; zero before its first.
+    pub(crate) day: u64,
+    pub(crate) alerts: Alerts,
+    pub(crate) forecasts: Forecasts,
+    /// Scenarios of which lists are still to come, and the model of those that are being taken in.
+    pub(crate) incoming: Option<ScenarioSet>,
+    pub(crate) prepared: Option<Loadings>,
+    pub(crate) metrics: Metrics,
+    pub(crate) counts: Counts,
+    /// The journal takes more than cancels.
+    has_room: bool,
+}
+
+impl RiskEngine {
+    /// An engine without portfolios: it rejects every order.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            positions: Positions::new(settings.currency),
+            orders: Orders::new(settings.orders_remembered),
+            executions: Executions::new(settings.orders_remembered),
+            unbooked: Vec::new(),
+            proposals: Proposals::default(),
+            dead_man: DeadMan::default(),
+            clock: Clock::default(),
+            day: 0,
+            alerts: Alerts::default(),
+            forecasts: Forecasts::default(),
+            incoming: None,
+            prepared: None,
+            metrics: Metrics::default(),
+            counts: Counts::default(),
+            has_room: true,
+        }
+    }
+
+    fn gate(&self) -> Gate<'_> {
+        Gate {
+            positions: &self.positions,
+            clock: self.clock,
+            mark_age_max_ns: self.settings.mark_age_max_ms * 1_000_000,
+        }
+    }
+
+    /// What the gate would say of an order now, with every limit that it would be beyond. Changes nothing.
+    pub(crate) fn examine(&self, request: &OrderRequest, now: UnixNanos, sink: impl FnMut(Breach)) -> Answer {
+        let mut gate = self.gate();
+        gate.clock.now = gate.clock.now.max(now);
+        gate.check(request, sink)
+    }
+
+    /// The decision on an order that needs no look at the books: one that was decided before, or cannot be kept.
+    #[must_use]
+    pub fn known(&self, request: &OrderRequest) -> Option<OrderDecision> {
+        let order_id = request.order_id;
+        let decision = |reasons: Reasons, warnings| {
+            Some(OrderDecision { order_id, accepted: reasons.is_empty(), reasons, warnings })
+        };
+        match self.orders.find(order_id) {
+            Some(order) if order.request == *request => decision(order.reasons, order.warnings),
+            Some(_) => decision(Reason::OrderIdReused.into(), Reasons::NONE),
+            None if !self.has_room => decision(Reason::JournalFull.into(), Reasons::NONE),
+            None if !self.orders.has_room(self.clock.now) => {
+                decision(Reason::TooManyOrders.into(), Reasons::NONE)
+            }
+            None => None,
+        }
+    }
+
+    /// Decides an order. What was decided before is said again.
+    fn decide(&mut self, request: &OrderRequest, out: &mut Effects) -> OrderDecision {
+        if request.action == OrderAction::Cancel {
+            return self.cancel(request.order_id, out);
+        }
+        if let Some(decision) = self.known(request) {
+            return decision;
+        }
+        let Answer { ticket, reasons, warnings } = self.gate().check(request, |_| {});
+        if let Some(ticket) = ticket {
+            self.record_instrument(ticket.row, out);
+        }
+        self.record(Fact::Decision { request: *request, reasons, warnings }, out);
+        let accepted = reasons.is_empty();
+        let count = if accepted { &mut self.counts.accepted } else { &mut self.counts.rejected };
+        *count += 1;
+        OrderDecision { order_id: request.order_id, accepted, reasons, warnings }
+    }
+
+    /// Cancels are let through whatever happens, of orders that nobody knows, too.
+    fn cancel(&mut self, order_id: Uid, out: &mut Effects) -> OrderDecision {
+        if self.orders.find(order_id).is_some_and(|order| order.left != 0 && !order.cancelling) {
+            self.record(Fact::Cancel { order_id }, out);
+        }
+        OrderDecision { order_id, accepted: true, reasons: Reasons::NONE, warnings: Reasons::NONE }
+    }
+
+    /// The journal names an instrument before anything that refers to it.
+    fn record_instrument(&mut self, row: u32, out: &mut Effects) {
+        let entry = &self.positions.rows[row as usize];
+        if let (Some(contract), false) = (entry.contract, entry.recorded) {
+            self.record(Fact::Instrument { symbol: self.positions.roster.symbol(row), contract }, out);
+        }
+    }
+
+    /// Books an execution once; one that nothing is known of yet waits.
+    fn execute(&mut self, change: &PositionChange, out: &mut Effects) {
+        if change.quantity.nanos() < 0 {
+            return out.refuse(
+                "invalid_quantity",
+                "quantity: an execution is of zero or more; side says which way",
+            );
+        }
+        if self.executions.contains((change.venue, change.trade_id)) {
+            return;
+        }
+        if self.unbooked.len() >= UNBOOKED_MAX {
+            let detail =
+                format!("{UNBOOKED_MAX} executions wait for their desk or instrument; declare those first");
+            return out.refuse("too_many_unbooked", detail);
+        }
+        if let Some(row) = self.positions.roster.find(change.instrument) {
+            self.record_instrument(row, out);
+        }
+        let waiting = self.unbooked.len();
+        self.record(Fact::Execution(*change), out);
+        self.counts.executions += 1;
+        if self.unbooked.len() > waiting {
+            self.alerts.unbooked(change, self.clock.now, out);
+        }
+        self.watch(out);
+    }
+
+    /// Applies a fact and has it written.
+    pub(crate) fn record(&mut self, fact: Fact, out: &mut Effects) {
+        let at = self.clock.now;
+        out.facts.push(at, |buffer| {
+            let bytes = postcard::to_extend(&fact, std::mem::take(buffer));
+            *buffer = bytes.expect("facts are plain data, which postcard always encodes");
+        });
+        self.apply(at, fact);
+    }
+
+    /// Alerts of limits that were crossed since the last look.
+    fn watch(&mut self, out: &mut Effects) {
+        self.alerts.watch(&self.positions.hierarchy, self.clock.now, out);
+    }
+
+    fn market(&mut self, at: UnixNanos, out: &mut Effects) {
+        self.clock.market = self.clock.market.max(at);
+        let day = self.clock.market.day();
+        if day > self.day {
+            let begun = self.day != 0 || self.positions.hierarchy.nodes.len() > 1;
+            if begun {
+                self.turn_forecasts(day, out);
+                let nodes = &self.positions.hierarchy.nodes;
+                let nodes = nodes.iter().map(|node| (node.scope, node.sums.profit, node.peak)).collect();
+                self.record(Fact::Day { day, nodes }, out);
+            }
+            self.day = day;
+        }
+    }
+
+    fn define(&mut self, definition: &Definition) {
+        let Ok(instrument) = definition.instrument() else { return };
+        let most = crate::positions::ROWS_MAX;
+        let Some(defined) = self.positions.roster.define(instrument.id, instrument.symbol, most) else {
+            return;
+        };
+        if defined.is_new {
+            self.positions.rows.push(crate::positions::Row::default());
+        }
+        self.positions.define(defined.row, Contract::from(&instrument));
+    }
+
+    /// Executions that waited for an instrument are booked once it is defined.
+    fn book_waiting(&mut self, symbol: Symbol, out: &mut Effects) {
+        if self.unbooked.iter().any(|change| change.instrument == symbol)
+            && let Some(row) = self.positions.roster.find(symbol)
+        {
+            self.record_instrument(row, out);
+        }
+    }
+
+    #[inline]
+    fn trade(&mut self, trade: &Trade) {
+        let Some(row) = self.positions.roster.row(trade.header.instrument()) else { return };
+        if !self.positions.rows[row as usize].quoted {
+            self.mark(row, trade.price_nanos.get(), &trade.header);
+        }
+    }
+
+    /// The middle of the best bid and ask, where there are both.
+    #[inline]
+    fn quote(&mut self, quote: &Quote) {
+        let Some(row) = self.positions.roster.row(quote.header.instrument()) else { return };
+        let (bid, ask) = (quote.bid_nanos.get(), quote.ask_nanos.get());
+        if bid == NO_PRICE || ask == NO_PRICE {
+            return;
+        }
+        self.positions.rows[row as usize].quoted = true;
+        self.mark(row, i64::midpoint(bid, ask), &quote.header);
+    }
+
+    #[inline]
+    fn mark(&mut self, row: u32, price: i64, header: &nautilus_messages::frame::Header) {
+        let mark = Mark { price, at: header.ts_recv(), live: !header.has(flags::REPLAY) };
+        self.positions.mark(row, mark);
+    }
+
+    fn frame(&mut self, frame: FrameRef<'_>, out: &mut Effects) {
+        if frame.header().instrument() != InstrumentId::NONE {
+            self.market(frame.header().ts_event(), out);
+        }
+        match frame {
+            FrameRef::Trade(trade) => self.trade(trade),
+            FrameRef::Quote(quote) => self.quote(quote),
+            FrameRef::Definition(definition) => {
+                if definition.header.has(flags::STARTS_OVER) {
+                    // A recording begins: its time may lie before the last one's.
+                    self.clock.market = UnixNanos(0);
+                }
+                self.define(definition);
+                if let Ok(instrument) = definition.instrument() {
+                    self.book_waiting(instrument.symbol, out);
+                }
+            }
+            _ => {}
+        }
+        if self.alerts.is_due(self.clock.market) {
+            self.watch(out);
+        }
+    }
+
+    fn message(&mut self, message: &Message, out: &mut Effects) {
+        match &message.body {
+            Body::OrderRequest(request) => {
+                let decision = self.decide(request, out);
+                out.answer(message, Body::OrderDecision(decision));
+            }
+            Body::PositionChange(change) => {
+                self.execute(change, out);
+                // Nobody waits for an answer on the mesh; what cannot be an execution is dropped there.
+                out.refusal = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn command(&mut self, command: Command, out: &mut Effects) {
+        match command {
+            Command::Order(request) => {
+                let decision = self.decide(&request, out);
+                out.send(Priority::Normal, Body::OrderDecision(decision));
+            }
+            Command::Execution(change) => self.execute(&change, out),
+            Command::Portfolio(portfolio) => self.declare(portfolio, out),
+            Command::Rates { rates, by } => self.exchange(rates, by, out),
+            Command::Change { scope, change, by, reason } => self.change(scope, change, by, reason, out),
+            Command::Approve { id, by } => self.approve(id, by, out),
+            Command::Withdraw { id, by } => self.withdraw(id, by, out),
+            Command::Scenarios { scenarios, by } => self.take_scenarios(*scenarios, by, out),
+            Command::Heartbeat => self.dead_man.alive = Some(self.clock.now),
+            Command::Tick => self.tick(out),
+        }
+    }
+
+    /// Stops all trading when nobody was heard of for too long.
+    fn tick(&mut self, out: &mut Effects) {
+        self.positions.model.refresh();
+        self.publish_metrics(out);
+        let DeadMan { timeout_ms, alive } = self.dead_man;
+        if timeout_ms == 0 {
+            return;
+        }
+        // The time before the start is nobody's fault.
+        let alive = *self.dead_man.alive.get_or_insert(alive.unwrap_or(self.clock.now));
+        let silent = self.clock.now.0.saturating_sub(alive.0) > timeout_ms.saturating_mul(1_000_000);
+        if silent && self.positions.hierarchy.node(FIRM).state != TradingState::Halted {
+            let reason = format!("no heartbeat for {timeout_ms} ms");
+            let change = Change::State(TradingState::Halted);
+            let by = "dead-man timer".to_owned();
+            let (scope, approved_by, proposal) = (Scope::default(), None, None);
+            self.record(Fact::Changed { scope, change, by, approved_by, proposal, reason }, out);
+            self.alerts.stopped(scope, nautilus_messages::mesh::AlertKind::DeadMan, self.clock.now, out);
+        }
+    }
+}
+
+impl Engine for RiskEngine {
+    const NAME: EngineName = EngineName::Risk;
+    type Command = Command;
+    /// Questions are answered between two batches instead: the gate has to know the newest state.
+    type View = ();
+
+    fn step(&mut self, at: Stamp, input: Input<'_, Command>, out: &mut Effects) {
+        match input {
+            Input::Frame(frame) => self.frame(frame, out),
+            Input::Message(message) => {
+                self.clock.now = self.clock.now.max(at.now);
+                self.message(message, out);
+            }
+            Input::Command(command) => {
+                self.clock.now = self.clock.now.max(at.now);
+                self.command(command, out);
+            }
+            Input::HubRestarted => self.positions.roster.forget_numbers(),
+        }
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.save()
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), RestoreError> {
+        self.load(snapshot).map_err(|reason| RestoreError { engine: Self::NAME, reason })
+    }
+
+    fn recover(&mut self, at: UnixNanos, fact: &[u8]) -> Result<(), RestoreError> {
+        let refuse = |reason: String| RestoreError { engine: Self::NAME, reason };
+        match postcard::take_from_bytes(fact) {
+            Ok((fact, [])) => {
+                self.apply(at, fact);
+                Ok(())
+            }
+            Ok((_, rest)) => Err(refuse(format!("{} bytes are left over behind a fact", rest.len()))),
+            Err(error) => Err(refuse(format!("a fact does not decode ({error})"))),
+        }
+    }
+
+    fn journal_room(&mut self, has_room: bool) {
+        self.has_room = has_room;
+    }
+
+    fn publish(&mut self, _: &mut dyn FnMut(Symbol, ())) {}
+}
+
+impl RiskEngine {
+    /// The limits that are set at a part of the hierarchy.
+    #[must_use]
+    pub fn limits(&self, scope: &Scope) -> Option<&Limits> {
+        Some(&self.positions.hierarchy.node(self.positions.hierarchy.find(scope)?).limits)
+    }
+}

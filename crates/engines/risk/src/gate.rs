@@ -1,0 +1,365 @@
+//! The gate: whether an order may go to the venue, and what it would be beyond.
+//!
+//! Every check is integer arithmetic on sums that are kept up to date, so that a decision costs the same whatever the
+//! number of positions. Open orders count as filled, on the side where that is worse. What an order makes no worse is
+//! not held against it: one that closes a position passes limits that are exceeded already.
+
+use nautilus_messages::mesh::{OrderAction, OrderRequest, Reason, Reasons};
+use nautilus_types::{Money, Price, Quantity, Side, UnixNanos};
+
+use crate::hierarchy::{Node, TradingState};
+use crate::limits::{Breach, Limits, Verdict, kinds};
+use crate::money::{unit_price, worth};
+use crate::positions::{Cell, Positions};
+
+/// Seconds, and how the gate knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Clock {
+    /// The latest instant of messages and commands.
+    pub(crate) now: UnixNanos,
+    /// The latest instant of the market.
+    pub(crate) market: UnixNanos,
+}
+
+/// An order as far as it is understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) leaf: u32,
+    pub(crate) row: u32,
+    pub(crate) side: Side,
+    pub(crate) quantity: i64,
+    pub(crate) limit: Option<Price>,
+}
+
+/// What the gate says of a new order: its place in the books, reasons to reject, reasons to warn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) reasons: Reasons,
+    pub(crate) warnings: Reasons,
+}
+
+impl From<Reason> for Answer {
+    fn from(reason: Reason) -> Self {
+        Self { ticket: None, reasons: reason.into(), warnings: Reasons::NONE }
+    }
+}
+
+/// What [`Gate::check`] needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gate<'a> {
+    pub(crate) positions: &'a Positions,
+    pub(crate) clock: Clock,
+    pub(crate) mark_age_max_ns: u64,
+}
+
+/// One order under examination.
+struct Examination<'a, S> {
+    gate: Gate<'a>,
+    ticket: Ticket,
+    /// Price of one unit at the mark.
+    unit: i64,
+    reasons: Reasons,
+    warnings: Reasons,
+    sink: S,
+}
+
+impl Gate<'_> {
+    /// Examines a new order; every limit that it would be beyond is handed to `sink`. Nothing is changed.
+    pub(crate) fn check(&self, request: &OrderRequest, sink: impl FnMut(Breach)) -> Answer {
+        let OrderAction::New { side, quantity, limit_price } = request.action else {
+            return Answer { ticket: None, reasons: Reasons::NONE, warnings: Reasons::NONE };
+        };
+        let Some(leaf) = self.positions.leaf(&request.desk) else { return Reason::UnknownDesk.into() };
+        let Some(row) = self.positions.roster.find(request.instrument) else {
+            return Reason::UnknownInstrument.into();
+        };
+        let ticket = Ticket { leaf, row, side, quantity: quantity.nanos(), limit: limit_price };
+        let entry = &self.positions.rows[row as usize];
+        let Some(contract) = entry.contract else { return Reason::UnknownInstrument.into() };
+        let mut early = Reasons::NONE;
+        if !is_step(quantity, contract.lot) {
+            early.insert(Reason::InvalidQuantity);
+        }
+        if limit_price
+            .is_some_and(|price| contract.tick.is_positive() && price.nanos() % contract.tick.nanos() != 0)
+        {
+            early.insert(Reason::InvalidPrice);
+        }
+        match (entry.mark, entry.unit) {
+            (Some(mark), Some(unit)) if early.is_empty() => {
+                let age =
+                    if mark.live { self.clock.now } else { self.clock.market }.0.saturating_sub(mark.at.0);
+                if age > self.mark_age_max_ns {
+                    early.insert(Reason::StaleMark);
+                }
+                let (reasons, warnings) = (early, Reasons::NONE);
+                Examination { gate: *self, ticket, unit, reasons, warnings, sink }.run()
+            }
+            (None, _) => Answer { ticket: Some(ticket), ..Answer::from(with(early, Reason::NoMark)) },
+            (_, None) => Answer { ticket: Some(ticket), ..Answer::from(with(early, Reason::Overflow)) },
+            _ => Answer { ticket: Some(ticket), reasons: early, warnings: Reasons::NONE },
+        }
+    }
+}
+
+impl From<Reasons> for Answer {
+    fn from(reasons: Reasons) -> Self {
+        Self { ticket: None, reasons, warnings: Reasons::NONE }
+    }
+}
+
+fn with(mut reasons: Reasons, reason: Reason) -> Reasons {
+    reasons.insert(reason);
+    reasons
+}
+
+fn is_step(quantity: Quantity, lot: Quantity) -> bool {
+    quantity.is_positive() && quantity.nanos() % lot.nanos().max(1) == 0
+}
+
+impl<S: FnMut(Breach)> Examination<'_, S> {
+    fn run(mut self) -> Answer {
+        let positions = self.gate.positions;
+        let mut set = 0;
+        let mut state = TradingState::Active;
+        let mut number = self.ticket.leaf;
+        loop {
+            let node = positions.hierarchy.node(number);
+            state = state.max(node.state);
+            let limits = node.limits.set();
+            set |= limits;
+            if limits != 0 {
+                self.examine(number, node);
+            }
+            if node.parent == crate::hierarchy::NOWHERE {
+                break;
+            }
+            number = node.parent;
+        }
+        if set != kinds::ALL {
+            self.reasons.insert(Reason::LimitNotSet);
+        }
+        match state {
+            TradingState::Halted => self.reasons.insert(Reason::Halted),
+            TradingState::Reducing if self.grows(self.ticket.leaf) => self.reasons.insert(Reason::Reducing),
+            _ => {}
+        }
+        Answer { ticket: Some(self.ticket), reasons: self.reasons, warnings: self.warnings }
+    }
+
+    /// Whether the position of a node in the instrument may become larger by the order.
+    fn grows(&self, node: u32) -> bool {
+        let (before, after) = self.quantities(node);
+        after > before
+    }
+
+    /// The larger of the positions when all buys or all sells are filled, without and with this order.
+    fn quantities(&self, node: u32) -> (u64, u64) {
+        let cell = self.gate.positions.cell(node, self.ticket.row);
+        let (held, buys, sells) =
+            cell.map_or((0, 0, 0), |cell| (cell.quantity, cell.open_buy, cell.open_sell));
+        let larger = |buys: i64, sells: i64| {
+            held.saturating_add(buys).unsigned_abs().max(held.saturating_sub(sells).unsigned_abs())
+        };
+        let after = match self.ticket.side {
+            Side::Buy => larger(buys.saturating_add(self.ticket.quantity), sells),
+            Side::Sell => larger(buys, sells.saturating_add(self.ticket.quantity)),
+        };
+        (larger(buys, sells), after)
+    }
+
+    fn examine(&mut self, number: u32, node: &Node) {
+        let Some(rate) = self.gate.positions.rate(self.ticket.row, number) else {
+            return self.reasons.insert(Reason::NoFxRate);
+        };
+        let unit = self.unit;
+        let value = |quantity: i64| rate.convert(worth(quantity, unit));
+        let cell = self.gate.positions.cell(number, self.ticket.row);
+        let (Some(after), Some(size)) = (self.exposure(cell, value), self.size(rate)) else {
+            return self.reasons.insert(Reason::Overflow);
+        };
+        self.order_itself(number, &node.limits, size);
+        self.exposures(number, node, cell, &after);
+        self.losses(number, node);
+        self.value_at_risk(number, node);
+    }
+
+    /// The order's worth at its limit or the market's price, whichever is higher, in a node's currency.
+    fn size(&self, rate: crate::money::Rate) -> Option<i128> {
+        let contract = self.gate.positions.rows[self.ticket.row as usize].contract?;
+        let limit = match self.ticket.limit {
+            Some(limit) => unit_price(limit.nanos(), contract.multiplier.nanos())?.saturating_abs(),
+            None => 0,
+        };
+        rate.convert(worth(self.ticket.quantity, limit.max(self.unit.saturating_abs())))
+    }
+
+    /// What the cell of a node is worth once the order is filled beside all open ones.
+    fn exposure(&self, cell: Option<&Cell>, value: impl Fn(i64) -> Option<i128>) -> Option<After> {
+        let (held, buys, sells) =
+            cell.map_or((0, 0, 0), |cell| (cell.quantity, cell.open_buy, cell.open_sell));
+        let (mut long, mut short) = cell.map_or((0, 0), |cell| (cell.worth.long, cell.worth.short));
+        match self.ticket.side {
+            Side::Buy => long = value(held.checked_add(buys)?.checked_add(self.ticket.quantity)?)?,
+            Side::Sell => short = value(held.checked_sub(sells)?.checked_sub(self.ticket.quantity)?)?,
+        }
+        Some(After { long, short, gross: long.abs().max(short.abs()) })
+    }
+
+    /// What only looks at the order.
+    fn order_itself(&mut self, number: u32, limits: &Limits, size: i128) {
+        if let Some(limit) = limits.order_size {
+            self.judge(
+                number,
+                Reason::OrderSize,
+                limit.judge(Money::from_nanos(size)),
+                limit.hard.nanos(),
+                size,
+            );
+        }
+        if let (Some(limit), Some(away)) = (limits.price_collar_bps, self.away_bps()) {
+            self.judge(number, Reason::PriceCollar, limit.judge(away), limit.hard.into(), away.into());
+        }
+        let listed =
+            |list: &Vec<_>| list.binary_search(&self.gate.positions.roster.symbol(self.ticket.row)).is_ok();
+        if limits.restricted.as_ref().is_some_and(listed) {
+            self.breach(number, Reason::Restricted, true, 0, 0);
+        }
+        let now = self.gate.clock.now;
+        if let Some(rate) = limits.orders_per_second {
+            let node = self.gate.positions.hierarchy.node(number);
+            if !node.bucket.has_one(rate, now.0) {
+                self.breach(number, Reason::OrderRate, true, rate.into(), i128::from(rate) + 1);
+            }
+        }
+        if let Some(window) = limits.duplicate_window_ms
+            && self.came_within(u64::from(window) * 1_000_000, now)
+        {
+            self.breach(number, Reason::DuplicateOrder, true, window.into(), 0);
+        }
+    }
+
+    /// Basis points by which the limit price is worse than the market's.
+    fn away_bps(&self) -> Option<u32> {
+        let limit = i128::from(self.ticket.limit?.nanos());
+        let mark = i128::from(self.gate.positions.rows[self.ticket.row as usize].mark?.price);
+        let worse = match self.ticket.side {
+            Side::Buy => limit - mark,
+            Side::Sell => mark - limit,
+        };
+        if worse <= 0 {
+            return Some(0);
+        }
+        // Rounded up: a hair beyond the collar is beyond it. A market at zero is infinitely far from any price.
+        Some(match mark.abs() {
+            0 => u32::MAX,
+            mark => u32::try_from((worse * 10_000 + mark - 1) / mark).unwrap_or(u32::MAX),
+        })
+    }
+
+    fn came_within(&self, window_ns: u64, now: UnixNanos) -> bool {
+        let Some(cell) = self.gate.positions.cell(self.ticket.leaf, self.ticket.row) else { return false };
+        let Ticket { side, quantity, limit, .. } = self.ticket;
+        cell.recent.iter().flatten().any(|recent| {
+            (recent.side, recent.quantity, recent.limit) == (side, quantity, limit)
+                && now.0.saturating_sub(recent.at.0) < window_ns
+        })
+    }
+
+    /// Position, gross, net and concentration.
+    fn exposures(&mut self, number: u32, node: &Node, cell: Option<&Cell>, after: &After) {
+        let before = cell.map_or_else(Default::default, |cell| cell.worth);
+        let (limits, sums) = (&node.limits, &node.sums);
+        let money = |limit: crate::Limit<Money>, used: i128| {
+            (limit.judge(Money::from_nanos(used)), limit.hard.nanos())
+        };
+        if let Some(limit) = limits.position.filter(|_| after.gross > before.gross) {
+            let (verdict, hard) = money(limit, after.gross);
+            self.judge(number, Reason::PositionLimit, verdict, hard, after.gross);
+        }
+        let gross = sums.gross - before.gross + after.gross;
+        if let Some(limit) = limits.gross.filter(|_| gross > sums.gross) {
+            let (verdict, hard) = money(limit, gross);
+            self.judge(number, Reason::GrossLimit, verdict, hard, gross);
+        }
+        let was = sums.long.abs().max(sums.short.abs());
+        let (long, short) = (sums.long - before.long + after.long, sums.short - before.short + after.short);
+        let net = long.abs().max(short.abs());
+        if let Some(limit) = limits.net.filter(|_| net > was) {
+            let (verdict, hard) = money(limit, net);
+            self.judge(number, Reason::NetLimit, verdict, hard, net);
+        }
+        if let Some(limit) = limits.concentration_bps.filter(|_| after.gross > before.gross) {
+            let equity = node.equity();
+            let share = match equity {
+                ..=0 => u32::MAX,
+                _ => u32::try_from(after.gross.saturating_mul(10_000) / equity).unwrap_or(u32::MAX),
+            };
+            self.judge(
+                number,
+                Reason::ConcentrationLimit,
+                limit.judge(share),
+                limit.hard.into(),
+                share.into(),
+            );
+        }
+    }
+
+    /// Drawdown and the day's loss: once beyond, only what reduces a position is let through.
+    fn losses(&mut self, number: u32, node: &Node) {
+        let limits = [
+            (node.limits.drawdown, node.drawdown(), Reason::DrawdownLimit),
+            (node.limits.daily_loss, node.daily_loss(), Reason::DailyLossLimit),
+        ];
+        for (limit, lost, reason) in limits {
+            let Some(limit) = limit else { continue };
+            let verdict = limit.judge(Money::from_nanos(lost));
+            if (verdict.soft || verdict.hard) && self.grows(number) {
+                self.judge(number, reason, verdict, limit.hard.nanos(), lost);
+            }
+        }
+    }
+
+    fn value_at_risk(&mut self, number: u32, node: &Node) {
+        let Some(limit) = node.limits.var else { return };
+        let positions = self.gate.positions;
+        let units = Quantity::from_nanos(self.ticket.quantity).to_f64();
+        let signed = if self.ticket.side == Side::Buy { units } else { -units };
+        let change = positions.per_unit(self.ticket.row, number).map(|unit| signed * unit);
+        let var = change.and_then(|change| positions.model.var_after(number, self.ticket.row, change));
+        let unvalued = node.sums.unvalued != 0;
+        let Some((before, after)) = var.filter(|_| !unvalued) else {
+            if !self.grows(number) {
+                return;
+            }
+            return self.breach(number, Reason::VarUnknown, true, limit.hard.nanos(), 0);
+        };
+        if after > before {
+            let verdict = limit.judge(Money::from_nanos(after));
+            self.judge(number, Reason::VarLimit, verdict, limit.hard.nanos(), after);
+        }
+    }
+
+    fn judge(&mut self, node: u32, reason: Reason, verdict: Verdict, limit: i128, after: i128) {
+        if verdict.hard || verdict.soft {
+            self.breach(node, reason, verdict.hard, limit, after);
+        }
+    }
+
+    fn breach(&mut self, node: u32, reason: Reason, hard: bool, limit: i128, after: i128) {
+        if hard {
+            self.reasons.insert(reason)
+        } else {
+            self.warnings.insert(reason)
+        }
+        (self.sink)(Breach { node, reason, hard, limit, after });
+    }
+}
+
+/// A cell's exposures with the order filled.
+struct After {
+    long: i128,
+    short: i128,
+    gross: i128,
+}

@@ -1,0 +1,78 @@
+//! American options on a binomial tree: slow, simple, and converging to the model's value.
+
+use super::{American, European, OptionError, OptionTerms, not_negative};
+
+/// The value of an American option on the tree of Leisen and Reimer (1996) with an odd number of steps, extrapolated
+/// from about half as many: 2·V(2n+1) − V(n), for its error falls with 1/n. With 1,001 steps about 1e-5 of the strike,
+/// checked against the boundary method; n²/2 operations.
+///
+/// # Errors
+/// An input is out of its range, or the steps are not 3 to 20,001.
+pub fn leisen_reimer(terms: &OptionTerms, spot: f64, steps: usize) -> Result<f64, OptionError> {
+    let european = European::new(*terms)?;
+    not_negative("spot", spot)?;
+    if !(3..=20_001).contains(&steps) {
+        let wanted = "a number of steps from 3 to 20001";
+        return Err(OptionError::Illegal { field: "steps", value: count(steps), wanted });
+    }
+    if terms.volatility == 0.0 || terms.expiry == 0.0 || spot == 0.0 {
+        return American::new(*terms)?.value(spot);
+    }
+    let half = steps / 2;
+    let (fine, coarse) = (tree(terms, spot, steps | 1), tree(terms, spot, half | 1));
+    let (Some(fine), Some(coarse)) = (fine, coarse) else {
+        // The distribution is a point: nothing is left of the volatility.
+        return American::new(OptionTerms { volatility: 0.0, ..*terms })?.value(spot);
+    };
+    // The errors are in the ratio of the steps.
+    let ratio = count(steps | 1) / count(half | 1);
+    let value = (ratio * fine - coarse) / (ratio - 1.0);
+    let least = european.value(spot)?.max(terms.intrinsic(spot));
+    if value.is_finite() { Ok(value.max(least)) } else { Err(OptionError::Overflow) }
+}
+
+/// The value on one tree; `None` where a step's probability is 0 or 1 to the last digit.
+fn tree(terms: &OptionTerms, spot: f64, steps: usize) -> Option<f64> {
+    let OptionTerms { kind, strike, rate, dividend_yield, volatility, expiry } = *terms;
+    let (sign, n) = (kind.sign(), count(steps));
+    let deviation = volatility * expiry.sqrt();
+    let forward = (libm::log(spot / strike) + (rate - dividend_yield) * expiry) / deviation;
+    let probability = inversion(forward - 0.5 * deviation, n);
+    let weighted = inversion(forward + 0.5 * deviation, n);
+    let inside = |p: f64| p > 1e-13 && p < 1.0 - 1e-13;
+    if !inside(probability) || !inside(weighted) {
+        return None;
+    }
+    let step = expiry / n;
+    let growth = libm::exp((rate - dividend_yield) * step);
+    let (up, down) = (growth * weighted / probability, growth * (1.0 - weighted) / (1.0 - probability));
+    let discount = libm::exp(-rate * step);
+    let (rises, falls) = (discount * probability, discount * (1.0 - probability));
+    // From all falls to all rises; a step back divides every spot by `down`.
+    let (fall, ratio) = (libm::log(down), libm::log(up / down));
+    let mut spots: Vec<f64> =
+        (0..=steps).map(|rises| spot * libm::exp(n * fall + count(rises) * ratio)).collect();
+    let mut values: Vec<f64> = spots.iter().map(|spot| (sign * (spot - strike)).max(0.0)).collect();
+    for last in (1..=steps).rev() {
+        for node in 0..last {
+            let waits = rises * values[node + 1] + falls * values[node];
+            spots[node] /= down;
+            values[node] = waits.max(sign * (spots[node] - strike));
+        }
+    }
+    Some(values[0])
+}
+
+/// Peizer and Pratt's second inversion: the probability of a binomial step that puts Φ(z) above the middle of n.
+fn inversion(z: f64, n: f64) -> f64 {
+    let scaled = z / (n + 1.0 / 3.0 + 0.1 / (n + 1.0));
+    0.5 + (0.5 * (-libm::expm1(-scaled * scaled * (n + 1.0 / 6.0))).sqrt()).copysign(z)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn count(steps: usize) -> f64 {
+    steps as f64
+}
+
+/// Steps where the tree stands in for the boundary method.
+pub(super) const STEPS: usize = 2_001;
