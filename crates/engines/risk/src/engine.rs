@@ -309,7 +309,7 @@ impl RiskEngine {
     fn look(&mut self, event: UnixNanos, out: &mut Effects) {
         let nodes = &self.positions.hierarchy.nodes;
         self.alerts.watch(&self.positions.hierarchy, 0..nodes.len() as u32, self.clock.now, out);
-        if event <= self.known_until || !self.alerts.are_peaks_due(self.clock.market) {
+        if !self.alerts.are_peaks_due(self.clock.market) || event <= self.known_until {
             return;
         }
         let is_higher = |node: &&Node| node.sums.unvalued == 0 && node.sums.profit > node.peak;

@@ -346,9 +346,9 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
 
     fn breach(&mut self, node: u32, reason: Reason, hard: bool, limit: i128, after: i128) {
         if hard {
-            self.reasons.insert(reason)
+            self.reasons.insert(reason);
         } else {
-            self.warnings.insert(reason)
+            self.warnings.insert(reason);
         }
         (self.sink)(Breach { node, reason, hard, limit, after });
     }
