@@ -428,6 +428,10 @@ impl Play {
             engine.step(at, Input::Command(Command::Tick), &mut out);
             let said: Vec<_> = floor.facts.iter().skip(facts).collect();
             assert_eq!(out.facts.iter().collect::<Vec<_>>(), said);
+            if engine.snapshot() != lived {
+                std::fs::write("/tmp/gate_a.txt", format!("{engine:#?}")).unwrap();
+                std::fs::write("/tmp/gate_b.txt", format!("{:#?}", floor.engine)).unwrap();
+            }
             assert!(engine.snapshot() == lived, "at {}: {} facts", floor.now, floor.facts.len());
         }
         self.recoveries += 1;
