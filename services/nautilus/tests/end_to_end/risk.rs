@@ -75,7 +75,8 @@ fn declare(risk: &str) {
 
 #[test]
 fn a_desk_is_declared_limited_traded_measured_and_stopped() {
-    let engines = Place::new().start_after_replay(&sample());
+    let place = Place::new();
+    let engines = place.start_after_replay(&sample());
     let risk = &engines.risk;
     let early = post(risk, "/v1/orders", &order(1, "buy", "1"));
     assert_eq!(
@@ -205,7 +206,8 @@ fn stopped(risk: &str) {
 
 #[test]
 fn bad_input_is_answered_with_what_to_do_and_changes_nothing() {
-    let engines = Place::new().start(&["up", "--no-simulator"]);
+    let place = Place::new();
+    let engines = place.start(&["up", "--no-simulator"]);
     let risk = &engines.risk;
     let digest = || get(risk, "/v1/engine/digest")["digest"].clone();
     let returns = |rows: Value| json!({"returns": rows, "positions": [1.0, 2.0]});
@@ -254,7 +256,7 @@ fn bad_input_is_answered_with_what_to_do_and_changes_nothing() {
         ("PUT", "/v1/scenarios", json!({"instruments": ["A"], "returns": [[0.1, "x"]]}), 400, "invalid_body"),
         ("GET", "/v1/orders/nonsense", Value::Null, 400, "invalid_order_id"),
         ("GET", "/v1/portfolios/nobody/risk", Value::Null, 404, "unknown_desk"),
-        ("POST", "/v1/var", returns(json!([])), 422, ""),
+        ("POST", "/v1/var", returns(json!([])), 400, ""),
         ("POST", "/v1/var", returns(json!([[0.1, 0.2]])), 422, ""),
         ("POST", "/v1/var", returns(json!([[0.1, 0.2], [0.1]])), 400, ""),
         ("POST", "/v1/var", returns(json!([[0.1], [0.2]])), 422, ""),
@@ -284,7 +286,8 @@ fn bad_input_is_answered_with_what_to_do_and_changes_nothing() {
 #[test]
 fn what_was_accepted_survives_kills() {
     let (star, mesh) = (RedisServer::start(), RedisServer::start());
-    let engines = Place::new().on_redis(&star, &mesh).start(&["up", "--processes"]);
+    let place = Place::new().on_redis(&star, &mesh);
+    let engines = place.start(&["up", "--processes"]);
     let risk = engines.risk.clone();
     eventually("the market has a price", || {
         let view = post(&risk, "/v1/orders/check", &order(1, "buy", "1"));
@@ -319,7 +322,8 @@ fn what_was_accepted_survives_kills() {
 #[test]
 fn the_kill_switch_needs_no_bus() {
     let (star, mesh) = (RedisServer::start(), RedisServer::start());
-    let engines = Place::new().on_redis(&star, &mesh).start(&["up", "--processes", "--no-simulator"]);
+    let place = Place::new().on_redis(&star, &mesh);
+    let engines = place.start(&["up", "--processes", "--no-simulator"]);
     drop((star, mesh));
     let begun = Instant::now();
     let halted = put(&engines.risk, "/v1/kill-switch", &json!({"state": "halted", "reason": "no bus"}));
