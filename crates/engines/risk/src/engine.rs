@@ -309,7 +309,7 @@ impl RiskEngine {
     fn look(&mut self, event: UnixNanos, out: &mut Effects) {
         let nodes = &self.positions.hierarchy.nodes;
         self.alerts.watch(&self.positions.hierarchy, 0..nodes.len() as u32, self.clock.now, out);
-        if !self.alerts.are_peaks_due(self.clock.market) || event <= self.known_until {
+        if !self.alerts.are_peaks_due(event) || event <= self.known_until {
             return;
         }
         let is_higher = |node: &&Node| node.sums.unvalued == 0 && node.sums.profit > node.peak;
@@ -424,8 +424,10 @@ impl RiskEngine {
             }
             _ => {}
         }
-        if self.alerts.is_due(self.clock.market) {
-            self.look(frame.header().ts_event(), out);
+        // By the frame's own time: behind a restart it is the same as it was before.
+        let event = frame.header().ts_event();
+        if self.alerts.is_due(event) {
+            self.look(event, out);
         }
     }
 
