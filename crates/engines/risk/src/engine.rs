@@ -141,6 +141,8 @@ pub struct RiskEngine {
     pub(crate) proposals: Proposals,
     pub(crate) dead_man: DeadMan,
     pub(crate) clock: Clock,
+    /// When the last fact was recorded: what of the clock is kept, so that time alone changes no state.
+    pub(crate) recorded_at: UnixNanos,
     /// Of the market; zero before its first.
     pub(crate) day: u64,
     pub(crate) alerts: Alerts,
@@ -169,6 +171,7 @@ impl RiskEngine {
             proposals: Proposals::default(),
             dead_man: DeadMan::default(),
             clock: Clock::default(),
+            recorded_at: UnixNanos(0),
             day: 0,
             alerts: Alerts::default(),
             forecasts: Forecasts::default(),
