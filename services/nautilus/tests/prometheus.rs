@@ -62,7 +62,16 @@ impl Stack {
             .status();
         assert!(provisioned.unwrap().success());
         let trader = Command::new(NAUTILUS)
-            .args(["keys", "new", "--name", "trader", "--scope", "trade", "--secret-file", &file("trader.key")])
+            .args([
+                "keys",
+                "new",
+                "--name",
+                "trader",
+                "--scope",
+                "trade",
+                "--secret-file",
+                &file("trader.key"),
+            ])
             .envs(settings.iter().cloned())
             .status();
         assert!(trader.unwrap().success());

@@ -243,7 +243,7 @@ impl RiskEngine {
 
     /// The only way in which what must last changes: while it happens, and when the journal is read back.
     pub(crate) fn apply(&mut self, clock: Clock, fact: Fact) {
-        self.clock = clock;
+        (self.clock, self.recorded_at) = (clock, clock.now);
         let at = clock.now;
         match fact {
             Fact::Instrument { symbol, contract } => {
