@@ -94,20 +94,32 @@ impl<S: Storage> Journal<S> {
         Ok(journal)
     }
 
-    /// Writes once more what may not be on the disk, and clears what is torn behind it. Neither may take along what
-    /// shares a sector with it, so that is mirrored first; and that may not take the other mirror along, which may
-    /// still be on its way from a process that is gone. In the end there is evidence of everything that was read.
+    /// Writes once more what may not be on the disk, and clears what is torn behind it. In the end there is evidence of
+    /// everything that was read.
     fn settle(&mut self, end: &End) -> Result<(), Error> {
+        // A mirror may still be on its way from a process that is gone; the other one must not be under way, too.
         self.sync()?;
-        if end.offset > RECORDS_AT {
-            self.write_mirror(end.known)?;
+        let mut at = end.doubtful.start.max(RECORDS_AT);
+        if end.doubtful.is_empty() || at > end.offset {
+            at = end.offset;
+        }
+        // A crash may tear what is written and what shares a sector with it: so no more at once than is mirrored.
+        loop {
+            let stop = end.offset.min(at + MIRRORED_MAX - 2 * SHARED);
+            let place = RECORDS_AT.max(at - SHARED)..end.offset.min(stop + SHARED);
+            self.write_mirror(end.known, place.start, &end.bytes[place.clone()])?;
+            self.sync()?;
+            self.write(at as u64, &end.bytes[at..stop])?;
+            at = stop;
+            if at == end.offset {
+                break;
+            }
             self.sync()?;
         }
-        self.write(end.doubtful.start as u64, &end.bytes[end.doubtful.clone()])?;
         self.write(end.offset as u64, &vec![0; end.torn() - end.offset])?;
         self.sync()?;
         if end.known < end.position {
-            self.write_mirror(end.position)?;
+            self.mirror_last(end.position)?;
             self.sync()?;
         }
         self.keep_last();
@@ -195,12 +207,12 @@ impl<S: Storage> Journal<S> {
         self.offset += self.unwritten();
         let is_mirrored = self.unwritten() <= MIRRORED_MAX - SHARED;
         if is_mirrored {
-            self.write_mirror(self.committed)?;
+            self.mirror_last(self.committed)?;
         }
         self.sync()?;
         self.committed = self.position;
         if !is_mirrored {
-            self.write_mirror(self.committed)?;
+            self.mirror_last(self.committed)?;
             self.sync()?;
         }
         self.keep_last();
@@ -214,9 +226,16 @@ impl<S: Storage> Journal<S> {
     }
 
     /// Mirrors the last bytes, and says that records up to `durable` are on the disk.
-    fn write_mirror(&mut self, durable: u64) -> Result<(), Error> {
-        let bytes = &self.buffer[self.buffer.len().saturating_sub(MIRRORED_MAX)..];
-        let (sequence, offset) = (self.sequence, self.offset - bytes.len());
+    fn mirror_last(&mut self, durable: u64) -> Result<(), Error> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let last = &buffer[buffer.len().saturating_sub(MIRRORED_MAX)..];
+        let done = self.write_mirror(durable, self.offset - last.len(), last);
+        self.buffer = buffer;
+        done
+    }
+
+    fn write_mirror(&mut self, durable: u64, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+        let sequence = self.sequence;
         layout::put_mirror(&mut self.mirror, self.seed, Mirror { sequence, durable, offset, bytes });
         self.sequence += 1;
         let at = MIRRORS_AT[usize::from(!sequence.is_multiple_of(2))];
