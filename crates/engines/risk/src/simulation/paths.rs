@@ -40,16 +40,40 @@ impl Shape {
 #[derive(Debug)]
 pub(crate) struct Margins {
     /// t quantiles of k/T, k = 1 … T − 1.
-    pub(crate) bounds: Vec<f64>,
+    bounds: Vec<f64>,
+    /// How many bounds lie below each of equal cells from the first bound on.
+    below: Vec<usize>,
+    cells_per_unit: f64,
     /// assets × T, ascending, over the horizon.
-    pub(crate) sorted: Vec<f64>,
+    sorted: Vec<f64>,
 }
 
 impl Margins {
+    /// Cells of which most hold no bound.
+    const CELLS: u32 = 1 << 14;
+
+    /// `bounds` are the t quantiles of k/T, k = 1 … T − 1; `sorted` has T returns of each asset, ascending.
+    pub(crate) fn new(bounds: Vec<f64>, sorted: Vec<f64>) -> Self {
+        let (first, last) = (bounds[0], bounds[bounds.len() - 1]);
+        let width = (last - first) / f64::from(Self::CELLS);
+        let cells_per_unit = if width > 0.0 { 1.0 / width } else { 0.0 };
+        // A cell's place may round to the one before it: counted from there, none is left out.
+        let start = |cell: u32| first + width * (f64::from(cell) - 1.0);
+        let below = (0..=Self::CELLS).map(|cell| bounds.partition_point(|bound| *bound < start(cell)));
+        let below = below.collect();
+        Self { bounds, below, cells_per_unit, sorted }
+    }
+
     /// The return that x selects: the quantile of F(x) by `inverted_cdf`.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn of(&self, asset: usize, x: f64) -> f64 {
-        let scenarios = self.bounds.len() + 1;
-        self.sorted[asset * scenarios + self.bounds.partition_point(|bound| *bound < x)]
+        // A cast holds what is outside to the ends.
+        let cell = (((x - self.bounds[0]) * self.cells_per_unit) as u32).min(Self::CELLS);
+        let mut place = self.below[cell as usize];
+        while self.bounds.get(place).is_some_and(|bound| *bound < x) {
+            place += 1;
+        }
+        self.sorted[asset * (self.bounds.len() + 1) + place]
     }
 }
 
@@ -225,4 +249,23 @@ fn covariance_factor(degrees_of_freedom: f64) -> f64 {
 
 fn broken(field: &str, error: &Error) -> RiskError {
     RiskError::new("hardware", field, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_find_what_a_search_finds() {
+        let bounds: Vec<f64> =
+            (1..700).map(|k| nautilus_numerics::student_t_quantile(f64::from(k) / 700.0, 2.5)).collect();
+        let margins = Margins::new(bounds.clone(), (0..1400).map(f64::from).collect());
+        let between = bounds.windows(2).map(|pair| 0.5 * (pair[0] + pair[1]));
+        let around = bounds.iter().flat_map(|x| [x.next_down(), *x, x.next_up()]);
+        for x in around.chain(between).chain([-1e9, -30.0, 0.0, 30.0, 1e9]) {
+            let expected = bounds.partition_point(|bound| *bound < x);
+            assert_eq!(margins.of(1, x), (700 + expected) as f64, "{x}");
+        }
+        assert_eq!(Margins::new(vec![0.0], vec![1.0, 2.0]).of(0, 0.1), 2.0);
+    }
 }

@@ -95,7 +95,7 @@ fn ranks(moments: &Moments<'_>, degrees_of_freedom: f64) -> (Margins, Array2<f64
         }
         over_horizon(&mut sorted[asset * scenarios..], moments.mean[asset], moments.scale);
     }
-    (Margins { bounds, sorted }, of_ranks)
+    (Margins::new(bounds, sorted), of_ranks)
 }
 
 /// Deviations from the sample mean grow with √days; the mean is the horizon's, or none.
