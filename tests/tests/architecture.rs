@@ -72,6 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "crates/feeds",
             "crates/bus",
             "crates/store",
+            "crates/journal",
             "crates/service",
             "services/*",
         ],

@@ -11,6 +11,7 @@ use nautilus_engine::Engine;
 use nautilus_features::Features;
 use nautilus_marketdata::{FeedState, Job, Marketdata, Pace};
 use nautilus_service::alone::EXIT_SOFTWARE;
+use nautilus_service::config::Journal;
 use nautilus_service::server::{Interrupts, end_at_next_interrupt, until_stopped};
 use nautilus_service::shell::Progress;
 use nautilus_service::{Config, EngineHandle, StartError};
@@ -32,6 +33,8 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, StartError> {
     // The same recording gives the same states whatever ran before, and leaves those alone.
     config.checkpoint.folder.clear();
+    let journals = tempfile::tempdir()?;
+    config.journal = Journal { folder: journals.path().to_owned(), segment_mib: 4, keep_mib: 0 };
     let mut engines = Engines::start(config).await?;
     if keep {
         engines.print_urls();

@@ -26,19 +26,19 @@ pub(crate) struct Alerts {
 impl Alerts {
     /// Whether it is time for a look.
     #[inline]
-    pub(crate) fn is_due(&mut self, market: UnixNanos) -> bool {
-        let due = market.0.saturating_sub(self.looked_at.0) >= INTERVAL_NS;
+    pub(crate) fn is_due(&mut self, event: UnixNanos) -> bool {
+        let due = event.0.saturating_sub(self.looked_at.0) >= INTERVAL_NS;
         if due {
-            self.looked_at = market;
+            self.looked_at = event;
         }
         due
     }
 
     /// Whether it is time to look at profits.
-    pub(crate) fn are_peaks_due(&mut self, market: UnixNanos) -> bool {
-        let due = market.0.saturating_sub(self.peaks_at.0) >= PEAKS_INTERVAL_NS;
+    pub(crate) fn are_peaks_due(&mut self, event: UnixNanos) -> bool {
+        let due = event.0.saturating_sub(self.peaks_at.0) >= PEAKS_INTERVAL_NS;
         if due {
-            self.peaks_at = market;
+            self.peaks_at = event;
         }
         due
     }

@@ -221,7 +221,7 @@ impl RiskEngine {
 
     pub(crate) fn approve(&mut self, id: u64, by: String, out: &mut Effects) {
         let Some(proposal) = self.proposals.get(id).cloned() else { return unknown_proposal(id, out) };
-        if proposal.by == by {
+        if proposal.by.trim().eq_ignore_ascii_case(by.trim()) {
             let detail = format!("{by} asked for this change; somebody else has to approve it");
             return out.refuse("same_person", detail);
         }
@@ -243,7 +243,7 @@ impl RiskEngine {
 
     /// The only way in which what must last changes: while it happens, and when the journal is read back.
     pub(crate) fn apply(&mut self, clock: Clock, fact: Fact) {
-        self.clock = clock;
+        (self.clock, self.recorded_at) = (clock, clock.now);
         let at = clock.now;
         match fact {
             Fact::Instrument { symbol, contract } => {

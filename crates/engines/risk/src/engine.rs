@@ -141,6 +141,8 @@ pub struct RiskEngine {
     pub(crate) proposals: Proposals,
     pub(crate) dead_man: DeadMan,
     pub(crate) clock: Clock,
+    /// When the last fact was recorded: what of the clock is kept, so that time alone changes no state.
+    pub(crate) recorded_at: UnixNanos,
     /// Of the market; zero before its first.
     pub(crate) day: u64,
     pub(crate) alerts: Alerts,
@@ -169,6 +171,7 @@ impl RiskEngine {
             proposals: Proposals::default(),
             dead_man: DeadMan::default(),
             clock: Clock::default(),
+            recorded_at: UnixNanos(0),
             day: 0,
             alerts: Alerts::default(),
             forecasts: Forecasts::default(),
@@ -309,7 +312,7 @@ impl RiskEngine {
     fn look(&mut self, event: UnixNanos, out: &mut Effects) {
         let nodes = &self.positions.hierarchy.nodes;
         self.alerts.watch(&self.positions.hierarchy, 0..nodes.len() as u32, self.clock.now, out);
-        if event <= self.known_until || !self.alerts.are_peaks_due(self.clock.market) {
+        if !self.alerts.are_peaks_due(event) || event <= self.known_until {
             return;
         }
         let is_higher = |node: &&Node| node.sums.unvalued == 0 && node.sums.profit > node.peak;
@@ -424,8 +427,10 @@ impl RiskEngine {
             }
             _ => {}
         }
-        if self.alerts.is_due(self.clock.market) {
-            self.look(frame.header().ts_event(), out);
+        // By the frame's own time: behind a restart it is the same as it was before.
+        let event = frame.header().ts_event();
+        if self.alerts.is_due(event) {
+            self.look(event, out);
         }
     }
 

@@ -34,14 +34,14 @@ pub use facts::{Change, Portfolio};
 pub use forecasts::ForecastRow;
 pub use hierarchy::TradingState;
 pub use limits::{Limit, Limits, RESTRICTED_MAX};
-pub use measured::{RiskView, Trade, WhatIf};
+pub use measured::{RiskView, Trade, WhatIf, backtest_of};
 pub use measures::{
     ConfidenceInterval, Distribution, ErrorRule, HorizonRule, Interval, Method, QuantileConvention, Sampling,
     ScenarioMatrix, Spectrum, StandardError, VarAnswer, VarRequest, Volatility, calculate_var,
 };
 pub use model::{SCENARIO_INSTRUMENTS_MAX, SCENARIO_NUMBERS_MAX, SCENARIOS_MAX, ScenarioSet, Scenarios};
 pub use proposals::Proposal;
-pub use simulation::{Factor, FactorKind, Simulation};
+pub use simulation::{Factor, FactorKind, HigherMoments, Simulation};
 pub use stress::{
     CorrelationAnswer, CorrelationStress, Explanation, GridStress, HistoricalStress, InstrumentShock,
     PositionGreeks, PositionStress, ReverseStressAnswer, ReverseStressRequest, ScenarioStress, Shock,

@@ -81,6 +81,7 @@ impl VarAnswer {
             backend,
             compute_us: None,
             simulation: None,
+            higher_moments: None,
         })
     }
 }

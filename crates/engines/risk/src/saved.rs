@@ -32,7 +32,7 @@ struct Saved<R, N, W, C, F, O, E, U, P, A, X, S> {
     unbooked: U,
     proposals: P,
     dead_man_ms: u64,
-    now: UnixNanos,
+    recorded_at: UnixNanos,
     market: UnixNanos,
     day: u64,
     alerts: A,
@@ -70,7 +70,7 @@ impl RiskEngine {
             unbooked: &self.unbooked,
             proposals: &self.proposals,
             dead_man_ms: self.dead_man.timeout_ms,
-            now: self.clock.now,
+            recorded_at: self.recorded_at,
             market: self.clock.market,
             day: self.day,
             alerts: &self.alerts,
@@ -115,7 +115,8 @@ impl RiskEngine {
         self.proposals = saved.proposals;
         self.known_until = UnixNanos(0);
         self.dead_man = DeadMan { timeout_ms: saved.dead_man_ms, alive: None };
-        self.clock = crate::gate::Clock { now: saved.now, market: saved.market };
+        self.clock = crate::gate::Clock { now: saved.recorded_at, market: saved.market };
+        self.recorded_at = saved.recorded_at;
         self.day = saved.day;
         self.alerts = saved.alerts;
         self.forecasts = saved.forecasts;

@@ -4,14 +4,17 @@
 //! multiplied here goes to one backend on one core, so that equal questions give equal bits on any number of threads.
 
 mod closed_form;
+mod cumulants;
 mod factor;
 mod moments;
 mod monte_carlo;
 mod normals;
 mod paths;
+mod saddlepoint;
 mod shape;
 mod without;
 
+pub use closed_form::HigherMoments;
 pub(crate) use closed_form::answer as closed_form;
 pub use factor::{Factor, FactorKind};
 pub use monte_carlo::Simulation;
@@ -25,8 +28,8 @@ use nautilus_numerics::MatrixError;
 
 use crate::RiskError;
 
-/// One backend on one core: the widest that `hardware` uses of those that give the bits of the portable one.
-fn pinned(hardware: &Hardware) -> Hardware {
+/// One backend on one core: the widest vector unit that `hardware` uses.
+pub(crate) fn pinned(hardware: &Hardware) -> Hardware {
     let on =
         |id: BackendId| hardware.status().backends.iter().any(|status| status.backend == id && status.on);
     let portable = Listing { id: BackendId::Portable, backend: Ok(Arc::new(backends::Portable)) };

@@ -212,3 +212,223 @@ fn fewer_scenarios_than_assets_have_a_singular_factor() {
     assert!(off.abs() < 4.0, "{off}");
     near(answer.component_es.as_ref().unwrap().iter().sum(), answer.es, 1e-12);
 }
+
+/// Written by `simulation_reference.py`.
+fn reference() -> (serde_json::Value, ScenarioMatrix, Vec<f64>) {
+    let reference: serde_json::Value =
+        serde_json::from_str(include_str!("simulation_reference.json")).unwrap();
+    let returns = serde_json::from_value(reference["returns"].clone()).unwrap();
+    let positions = serde_json::from_value(reference["positions"].clone()).unwrap();
+    (reference, returns, positions)
+}
+
+fn case(case: &serde_json::Value, method: Method, returns: &ScenarioMatrix, positions: &[f64]) -> VarRequest {
+    VarRequest {
+        returns: Some(returns.clone()),
+        positions: Some(positions.to_vec()),
+        gamma: case.get("gamma").map(|gamma| serde_json::from_value(gamma.clone()).unwrap()),
+        confidence: case["confidence"].as_f64().unwrap(),
+        horizon_days: case["days"].as_f64().unwrap(),
+        include_mean: case["include_mean"].as_bool().unwrap(),
+        ..VarRequest::new(method)
+    }
+}
+
+#[test]
+fn the_expansion_is_that_of_numpy_or_refused() {
+    let (reference, returns, positions) = reference();
+    let mut refused = 0;
+    for expected in ["cases", "past"].into_iter().flat_map(|part| reference[part].as_array().unwrap()) {
+        let answer = calculate_var(hardware(), &case(expected, Method::CornishFisher, &returns, &positions));
+        let Some(values) = expected["cornish_fisher"].as_array() else {
+            assert_eq!(answer.unwrap_err().code(), "out_of_domain", "{expected}");
+            refused += 1;
+            continue;
+        };
+        let answer = answer.unwrap();
+        near(answer.var, values[0].as_f64().unwrap(), 1e-8);
+        near(answer.es, values[1].as_f64().unwrap(), 1e-6);
+        let moments = answer.higher_moments.unwrap();
+        near(moments.skewness, expected["skewness"].as_f64().unwrap(), 1e-9);
+        near(moments.excess_kurtosis, expected["excess_kurtosis"].as_f64().unwrap(), 1e-9);
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn the_saddlepoint_is_near_the_exact_tail() {
+    let (reference, returns, positions) = reference();
+    let mut worst = [0.0_f64; 2];
+    for expected in reference["cases"].as_array().unwrap() {
+        let answer = ask(&case(expected, Method::Saddlepoint, &returns, &positions));
+        let moments = answer.higher_moments.unwrap();
+        near(moments.skewness, expected["skewness"].as_f64().unwrap(), 1e-9);
+        for (worst, (got, name)) in worst.iter_mut().zip([(answer.var, "var"), (answer.es, "es")]) {
+            let exact = expected[name].as_f64().unwrap();
+            *worst = worst.max(((got - exact) / expected["deviation"].as_f64().unwrap()).abs());
+        }
+    }
+    // In standard deviations.
+    assert!(worst[0] < 0.08 && worst[1] < 0.08, "{worst:?}");
+}
+
+#[test]
+fn without_curvature_the_saddlepoint_is_the_normal_distribution() {
+    let returns = returns(60, 5, 6);
+    for confidence in [0.2, 0.5, 0.7, 0.99, 0.9999] {
+        let parametric = VarRequest {
+            confidence,
+            include_mean: true,
+            incremental: false,
+            ..request(Method::Parametric, &returns)
+        };
+        let gamma = Some(ScenarioMatrix::new(vec![0.0; 5], 5).unwrap());
+        let flat = VarRequest { method: Method::Saddlepoint, gamma, ..parametric.clone() };
+        let (expected, got) = (ask(&parametric), ask(&flat));
+        let size = expected.es.abs();
+        assert!((got.var - expected.var).abs() < 1e-6 * size && (got.es - expected.es).abs() < 1e-6 * size);
+        let flat = ask(&VarRequest { method: Method::CornishFisher, ..flat });
+        near(flat.var, expected.var, 1e-10);
+        near(flat.es, expected.es, 1e-10);
+    }
+}
+
+#[test]
+fn errors_cover_the_truth_as_often_as_they_say() {
+    let returns = returns(250, 20, 7);
+    let (sigma, _, _) = sample(&returns, &positions(20));
+    let z = normal_quantile(0.975);
+    let truth = (z * sigma, (-0.5 * z * z).exp() / std::f64::consts::TAU.sqrt() / 0.025 * sigma);
+    for (sampling, paths) in [(Sampling::PseudoRandom, 4_000), (Sampling::Sobol, 16_384)] {
+        let mut inside = [0; 2];
+        let mut spread = Vec::new();
+        for seed in 0..40 {
+            let answer = ask(&VarRequest {
+                confidence: 0.975,
+                paths: Some(paths),
+                seed: Some(seed),
+                sampling: Some(sampling),
+                incremental: false,
+                ..request(Method::MonteCarlo, &returns)
+            });
+            let (var, es) = (answer.confidence_interval.var, answer.confidence_interval.es);
+            inside[0] += usize::from(var.lower.unwrap() <= truth.0 && truth.0 <= var.upper.unwrap());
+            inside[1] += usize::from(es.lower.unwrap() <= truth.1 && truth.1 <= es.upper.unwrap());
+            spread.push((answer.var - truth.0) / answer.standard_error.var.unwrap());
+        }
+        // 95 % of 40 are 38, give or take 1.4.
+        assert!(inside.iter().all(|inside| *inside >= 33), "{sampling:?} {inside:?}");
+        let square = spread.iter().map(|x| x * x).sum::<f64>() / 40.0;
+        assert!((0.4..2.0).contains(&square), "{sampling:?} {square}");
+    }
+}
+
+#[test]
+fn sobol_is_more_precise_for_as_many_paths() {
+    let returns = returns(250, 10, 8);
+    let error = |sampling| {
+        let request = VarRequest {
+            sampling: Some(sampling),
+            incremental: false,
+            paths: Some(131_072),
+            ..request(Method::MonteCarlo, &returns)
+        };
+        ask(&request).standard_error.es.unwrap()
+    };
+    let (pseudo, sobol) = (error(Sampling::PseudoRandom), error(Sampling::Sobol));
+    assert!(sobol < 0.7 * pseudo, "{sobol} {pseudo}");
+}
+
+#[test]
+fn a_copula_keeps_margins_and_dependence() {
+    let returns = returns(500, 6, 9);
+    let ask_of = |positions: Vec<f64>, method| {
+        ask(&VarRequest {
+            positions: Some(positions),
+            incremental: false,
+            confidence: 0.95,
+            include_mean: method == Method::MonteCarlo,
+            distribution: (method == Method::MonteCarlo).then_some(Distribution::TCopula),
+            degrees_of_freedom: (method == Method::MonteCarlo).then_some(6.0),
+            ..request(method, &returns)
+        })
+    };
+    for asset in 0..6 {
+        let mut one = vec![0.0; 6];
+        one[asset] = 1e6;
+        let (drawn, past) = (ask_of(one.clone(), Method::MonteCarlo), ask_of(one, Method::Historical));
+        assert!((drawn.var - past.var).abs() < 0.02 * past.var, "{} {}", drawn.var, past.var);
+        assert!((drawn.es - past.es).abs() < 0.02 * past.es, "{} {}", drawn.es, past.es);
+    }
+    let (drawn, past) = (ask_of(vec![1e6; 6], Method::MonteCarlo), ask_of(vec![1e6; 6], Method::Historical));
+    assert!((drawn.es - past.es).abs() < 0.15 * past.es, "{} {}", drawn.es, past.es);
+}
+
+#[test]
+fn degrees_of_freedom_are_fitted_to_kurtosis() {
+    let values = vec![-3.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 3.0];
+    let (m2, m4) = (20.0 / 8.0, 164.0 / 8.0);
+    let returns = ScenarioMatrix::new(values, 1).unwrap();
+    let request = VarRequest {
+        positions: Some(vec![1.0]),
+        distribution: Some(Distribution::StudentT),
+        ..request(Method::MonteCarlo, &returns)
+    };
+    let fitted = ask(&request).simulation.unwrap().degrees_of_freedom.unwrap();
+    near(fitted, 4.0 + 6.0 / (m4 / (m2 * m2) - 3.0), 1e-12);
+    let flat = ScenarioMatrix::new(vec![-1.0, 1.0, -1.0, 1.0], 1).unwrap();
+    let error = calculate_var(hardware(), &VarRequest { returns: Some(flat), ..request }).unwrap_err();
+    assert_eq!(error.code(), "not_heavy_tailed");
+}
+
+#[test]
+fn questions_that_cannot_be_answered_are_refused() {
+    let returns = returns(30, 3, 10);
+    let drawn = || request(Method::MonteCarlo, &returns);
+    let gamma = || Some(ScenarioMatrix::new(vec![1.0; 4], 2).unwrap());
+    let cases = [
+        ("out_of_range", "paths", VarRequest { paths: Some(0), ..drawn() }),
+        ("out_of_range", "paths", VarRequest { paths: Some(usize::MAX), ..drawn() }),
+        ("too_few_scenarios", "paths", VarRequest { paths: Some(50), ..drawn() }),
+        ("not_used", "degrees_of_freedom", VarRequest { degrees_of_freedom: Some(4.0), ..drawn() }),
+        (
+            "out_of_range",
+            "degrees_of_freedom",
+            VarRequest {
+                distribution: Some(Distribution::StudentT),
+                degrees_of_freedom: Some(2.0),
+                ..drawn()
+            },
+        ),
+        ("not_used", "gamma", VarRequest { gamma: gamma(), ..drawn() }),
+        ("unequal_lengths", "gamma", VarRequest { gamma: gamma(), ..request(Method::Saddlepoint, &returns) }),
+        (
+            "not_supported",
+            "horizon_rule",
+            VarRequest { horizon_rule: nautilus_engine_risk::HorizonRule::Overlapping, ..drawn() },
+        ),
+        ("not_supported", "evar", VarRequest { evar: true, ..request(Method::Parametric, &returns) }),
+        (
+            "not_used",
+            "include_mean",
+            VarRequest { include_mean: true, ..request(Method::Historical, &returns) },
+        ),
+    ];
+    for (code, field, request) in cases {
+        let error = calculate_var(hardware(), &request).unwrap_err();
+        assert_eq!((error.code(), error.field()), (code, field), "{error}");
+    }
+    let mut gap = returns.values().to_vec();
+    gap[7] = f64::NAN;
+    let gap = VarRequest { returns: Some(ScenarioMatrix::new(gap, 3).unwrap()), ..drawn() };
+    assert_eq!(calculate_var(hardware(), &gap).unwrap_err().field(), "returns[2][1]");
+}
+
+#[test]
+fn nothing_that_moves_is_no_risk() {
+    let still = ScenarioMatrix::new(vec![0.25; 40], 4).unwrap();
+    for method in [Method::Parametric, Method::MonteCarlo, Method::Saddlepoint, Method::CornishFisher] {
+        let answer = ask(&request(method, &still));
+        assert_eq!((answer.var, answer.es), (0.0, 0.0), "{method:?}");
+    }
+}

@@ -34,6 +34,13 @@ pub(super) struct Cursor {
     pub(super) journal: u64,
 }
 
+impl Cursor {
+    /// Steps and records: the same ones, the same state.
+    pub(super) const fn progress(&self) -> (u64, u64) {
+        (self.steps, self.journal)
+    }
+}
+
 /// The frame of the star that comes next, as the hub counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StarCursor {
@@ -124,12 +131,12 @@ impl Plan {
 
     /// Starts the thread that writes.
     pub(super) fn start(&self, engine: EngineName) -> std::io::Result<Checkpoints> {
-        let steps = self.restored.as_ref().map_or(0, |cursor| cursor.steps);
+        let contained = self.restored.as_ref().map_or((0, 0), Cursor::progress);
         Ok(Checkpoints {
             engine,
             interval: self.interval,
             tried: Instant::now(),
-            steps,
+            contained,
             seconds: metrics::histogram!("nautilus_checkpoint_seconds", "service" => engine.as_str(), "part" => "snapshot"),
             skipped: metrics::counter!("nautilus_checkpoint_skipped_total", "service" => engine.as_str()),
             writer: Writer::start(engine, self.file.clone(), self.pruning.clone())?,
@@ -144,8 +151,8 @@ pub(super) struct Checkpoints {
     interval: Duration,
     /// When one was due last.
     tried: Instant,
-    /// Steps contained in the last one.
-    steps: u64,
+    /// What the last one contains.
+    contained: (u64, u64),
     /// What taking the state costs the engine's thread.
     seconds: metrics::Histogram,
     skipped: metrics::Counter,
@@ -153,9 +160,9 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Whether one is to be taken now: the interval is over and something was stepped since the last one. While that
-    /// one is still being written another one is left out.
-    pub(super) fn are_due(&mut self, steps: u64) -> bool {
+    /// Whether one is to be taken now: the interval is over and `progress` is not that of the last one. While that one
+    /// is still being written another one is left out.
+    pub(super) fn are_due(&mut self, progress: (u64, u64)) -> bool {
         if self.tried.elapsed() < self.interval {
             return false;
         }
@@ -165,12 +172,12 @@ impl Checkpoints {
             tracing::warn!(engine = %self.engine, "a checkpoint was left out: the last one is still being written");
             return false;
         }
-        self.is_news(steps)
+        self.is_news(progress)
     }
 
     /// Whether there is something that no file contains. To be asked while nothing is being written.
-    fn is_news(&self, steps: u64) -> bool {
-        steps != self.steps || self.writer.has_failed()
+    fn is_news(&self, progress: (u64, u64)) -> bool {
+        progress != self.contained || self.writer.has_failed()
     }
 
     /// Takes the engine's state and has it written.
@@ -178,14 +185,14 @@ impl Checkpoints {
         let start = Instant::now();
         let state = engine.snapshot();
         self.seconds.record(start.elapsed().as_secs_f64());
-        self.steps = cursor.steps;
+        self.contained = cursor.progress();
         self.writer.write(Header::new(self.engine, wall_clock().0, cursor), state);
     }
 
     /// The last one, at the end; returns when it is written.
     pub(super) fn finish<E: Engine>(mut self, engine: &E, cursor: Cursor) {
         self.writer.wait();
-        if self.is_news(cursor.steps) {
+        if self.is_news(cursor.progress()) {
             self.take(engine, cursor);
         }
         self.writer.finish();
@@ -231,17 +238,17 @@ mod tests {
         let settings = config::Checkpoint { folder: folder.path().to_owned(), interval_s: 1 };
         let plan = Plan::restoring(&mut Byte(0), &settings).unwrap();
         let mut checkpoints = plan.start(EngineName::Vpin).unwrap();
-        assert!(!checkpoints.are_due(1), "the interval is not over");
+        assert!(!checkpoints.are_due((1, 0)), "the interval is not over");
         checkpoints.interval = Duration::ZERO;
-        assert!(!checkpoints.are_due(0), "nothing was stepped");
-        assert!(checkpoints.are_due(1));
+        assert!(!checkpoints.are_due((0, 0)), "nothing was stepped");
+        assert!(checkpoints.are_due((1, 0)));
         checkpoints.take(&Byte(1), at(1));
         checkpoints.writer.wait();
-        assert!(!checkpoints.are_due(1), "nothing was stepped since");
+        assert!(!checkpoints.are_due((1, 0)), "nothing was stepped since");
         checkpoints.writer.hold();
-        assert!(!checkpoints.are_due(2), "another one is under way");
+        assert!(!checkpoints.are_due((2, 0)), "another one is under way");
         checkpoints.writer.release();
-        assert!(checkpoints.are_due(2));
+        assert!(checkpoints.are_due((2, 0)));
         checkpoints.take(&Byte(2), at(2));
         // Whether or not that one is written by now: the last one comes behind it.
         checkpoints.finish(&Byte(3), at(3));
@@ -260,7 +267,7 @@ mod tests {
         checkpoints.interval = Duration::ZERO;
         checkpoints.take(&Byte(1), at(1));
         checkpoints.writer.wait();
-        assert!(checkpoints.are_due(1));
+        assert!(checkpoints.are_due((1, 0)));
         std::fs::remove_file(&settings.folder).unwrap();
         checkpoints.finish(&Byte(1), at(1));
         assert!(settings.folder.join("vpin.checkpoint").exists());

@@ -402,7 +402,8 @@ impl<E: Engine> RunLoop<E> {
 
     /// Between two batches, when everything that was stepped is handed over and acknowledged.
     fn take_checkpoint(&mut self) {
-        if self.checkpoints.as_mut().is_some_and(|checkpoints| checkpoints.are_due(self.steps)) {
+        let progress = (self.steps, self.journal.as_ref().map_or(0, Ledger::position));
+        if self.checkpoints.as_mut().is_some_and(|checkpoints| checkpoints.are_due(progress)) {
             let cursor = self.cursor();
             if let Some(checkpoints) = &mut self.checkpoints {
                 checkpoints.take(&self.engine, cursor);

@@ -81,7 +81,7 @@ fn children(process: u32) -> Vec<u32> {
     children.split_whitespace().map(|process| process.parse().expect("a number")).collect()
 }
 
-pub(crate) fn signal(signal: &str, process: u32) {
+fn signal(signal: &str, process: u32) {
     let sent = Command::new("kill").args([signal, &process.to_string()]).status();
     assert!(sent.is_ok_and(|status| status.success()), "kill {signal} {process} failed");
 }

@@ -3,7 +3,7 @@
 
 use nautilus_hardware::Hardware;
 use nautilus_numerics::{MatrixError, cholesky, principal_components, product};
-use ndarray::{Array2, ArrayRef2};
+use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView1};
 use serde::{Deserialize, Serialize};
 
 use super::aligned::Aligned;
@@ -80,10 +80,10 @@ impl Loadings {
         for (mut column, variance) in rows.columns_mut().into_iter().zip(&found.variances) {
             column *= variance.sqrt();
         }
-        let own = |(column, row): (ndarray::ArrayView1<'_, f64>, ndarray::ArrayView1<'_, f64>)| {
+        let own = |(column, row): (ArrayView1<'_, f64>, ArrayView1<'_, f64>)| {
             let common: f64 = row.iter().map(|loading| loading * loading).sum();
             // A component that explains all may explain a rounding more.
-            (variance(column) - common).max(0.0)
+            (variance(&column) - common).max(0.0)
         };
         let specific = returns.columns().into_iter().zip(rows.rows()).map(own).collect();
         Self::of(&rows, specific)
@@ -244,7 +244,7 @@ fn is_variance(variance: f64) -> bool {
 
 /// The sample variance about the mean, with n − 1, in two passes.
 #[allow(clippy::cast_precision_loss)]
-fn variance(returns: ndarray::ArrayView1<'_, f64>) -> f64 {
+fn variance(returns: &ArrayRef1<f64>) -> f64 {
     let n = returns.len() as f64;
     let mean = returns.iter().sum::<f64>() / n;
     returns.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (n - 1.0)

@@ -4,7 +4,7 @@ use nautilus_hardware::BackendId;
 use serde::{Deserialize, Serialize};
 
 use super::ScenarioMatrix;
-use crate::simulation::Simulation;
+use crate::simulation::{HigherMoments, Simulation};
 
 /// Where the scenarios come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -162,6 +162,10 @@ pub struct VarRequest {
     /// is lost in its noise.
     #[serde(default)]
     pub include_mean: bool,
+    /// cornish_fisher and saddlepoint: second derivatives Γ of P&L by returns, so that P&L is e′r + ½·r′Γr of normal returns r;
+    /// assets × assets, or one row with the diagonal. Without it they describe past P&L.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gamma: Option<ScenarioMatrix>,
     /// monte_carlo: the number that all draws follow from. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -199,6 +203,7 @@ impl VarRequest {
             spectral: None,
             evar: false,
             include_mean: false,
+            gamma: None,
             seed: None,
             paths: None,
             distribution: None,
@@ -332,6 +337,9 @@ pub struct VarAnswer {
     /// monte_carlo: how scenarios were drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulation: Option<Simulation>,
+    /// cornish_fisher and saddlepoint: of the P&L that they describe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub higher_moments: Option<HigherMoments>,
     /// Microseconds that the calculation took; filled in by who has a clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute_us: Option<u64>,

@@ -4,12 +4,14 @@ use std::f64::consts::PI;
 
 use nautilus_hardware::Hardware;
 use nautilus_numerics::normal_quantile;
+use serde::{Deserialize, Serialize};
 
+use super::cumulants::{Cumulants, Shape4};
 use super::moments::Moments;
-use super::pinned;
+use super::{pinned, saddlepoint};
 use crate::RiskError;
 use crate::measures::check::{Source, overflow};
-use crate::measures::tail::count_f64;
+use crate::measures::tail::{Measures, count_f64};
 use crate::measures::{
     ConfidenceInterval, ErrorRule, Interval, Method, QuantileConvention, StandardError, VarAnswer, VarRequest,
 };
@@ -36,10 +38,60 @@ pub(crate) fn answer(
     }
     let hardware = pinned(hardware);
     let moments = Moments::of(&hardware, request, source)?;
-    match request.method {
-        Method::CornishFisher => Err(RiskError::new("not_supported", "method", "send parametric")),
-        _ => normal(request, &moments),
+    let tail = 1.0 - request.confidence;
+    if request.method == Method::Parametric {
+        return normal(request, &moments);
     }
+    let cumulants = match &request.gamma {
+        Some(gamma) => Cumulants::quadratic(&hardware, &moments, gamma)?,
+        None => Cumulants::empirical(&moments),
+    };
+    let shape = cumulants.shape();
+    let measures = match request.method {
+        Method::Saddlepoint => saddlepoint::measures(&cumulants, tail)?,
+        _ => cornish_fisher(&shape, tail)?,
+    };
+    let mut answer = empty(request, &moments, measures.var, measures.es)?;
+    answer.higher_moments =
+        Some(HigherMoments { skewness: shape.skewness, excess_kurtosis: shape.excess_kurtosis });
+    Ok(answer)
+}
+
+/// Skewness and excess kurtosis of P&L that a measure was computed from: those of the quadratic form, or of the past
+/// (m₃/m₂^1.5 and m₄/m₂² − 3).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct HigherMoments {
+    /// 0 for a symmetric distribution.
+    pub skewness: f64,
+    /// 0 for a normal distribution.
+    pub excess_kurtosis: f64,
+}
+
+/// VaR by the expansion w(z) = z + (z² − 1)·S/6 + (z³ − 3z)·K/24 − (2z³ − 5z)·S²/36 (Cornish and Fisher 1938) and ES as the
+/// integral of it over the tail (Maillard, A user's guide to the Cornish Fisher expansion, 2012).
+///
+/// # Errors
+/// w falls somewhere in the tail, where it is no quantile function.
+fn cornish_fisher(shape: &Shape4, tail: f64) -> Result<Measures, RiskError> {
+    let (z, s, k) = (normal_quantile(tail), shape.skewness, shape.excess_kurtosis);
+    // The slope of w as a polynomial.
+    let (a, b, c) = (k / 8.0 - s * s / 6.0, s / 3.0, 1.0 - k / 8.0 + 5.0 * s * s / 36.0);
+    let slope = |x: f64| (a * x + b) * x + c;
+    let lowest = if a > 0.0 { (-0.5 * b / a).min(z) } else { z };
+    let rises_before = a > 0.0 || (a == 0.0 && b <= 0.0);
+    if !(rises_before && slope(lowest) > 0.0) {
+        let reason = format!(
+            "a skewness of {s} and an excess kurtosis of {k} are outside the domain of the expansion, which falls somewhere \
+             in the tail: use saddlepoint or monte_carlo"
+        );
+        return Err(RiskError::new("out_of_domain", "method", reason));
+    }
+    let w = z + (z * z - 1.0) * s / 6.0 + (z * z * z - 3.0 * z) * k / 24.0
+        - (2.0 * z * z * z - 5.0 * z) * s * s / 36.0;
+    let density = libm::exp(-0.5 * z * z) / libm::sqrt(2.0 * PI);
+    let mean =
+        density / tail * (1.0 + z * s / 6.0 + (z * z - 1.0) * k / 24.0 - (2.0 * z * z - 1.0) * s * s / 36.0);
+    Ok(Measures { var: -shape.mean - shape.deviation * w, es: -shape.mean + shape.deviation * mean })
 }
 
 /// Delta-normal measures: VaR = z·σ − μ and ES = φ(z)/(1 − c)·σ − μ with σ² = e′Σe over the horizon.
@@ -114,6 +166,7 @@ fn empty(request: &VarRequest, moments: &Moments<'_>, var: f64, es: f64) -> Resu
         backend: None,
         compute_us: None,
         simulation: None,
+        higher_moments: None,
     })
 }
 
