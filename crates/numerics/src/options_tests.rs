@@ -213,9 +213,9 @@ fn greeks_are_smooth_up_to_the_boundary() {
         while high - low > 1e-9 {
             let middle = 0.5 * (low + high);
             if exercised(middle) {
-                low = middle
+                low = middle;
             } else {
-                high = middle
+                high = middle;
             };
         }
         let near = option.greeks_by_spot(high + 1e-6).unwrap();

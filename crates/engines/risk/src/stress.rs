@@ -29,7 +29,10 @@ use crate::RiskError;
 use book::{Book, Preparations};
 use joint::Source;
 
-const METHOD: &str = "full revaluation: European options by Black, Scholes and Merton (1973), American ones by the exercise boundary of Andersen, Lake and Offengenden (2016); relative shocks of prices and volatilities, then added volatility points, rates and yields; library and historical scenarios leave rates, and without a VIX volatilities, as they are; greeks and P&L of whole positions in the base currency";
+const METHOD: &str = "full revaluation: European options by Black, Scholes and Merton (1973), American ones by the exercise \
+    boundary of Andersen, Lake and Offengenden (2016); relative shocks of prices and volatilities, then added volatility \
+    points, rates and yields; library scenarios move every price as the S&P 500 and every volatility as the VIX, \
+    historical ones prices alone; greeks and P&L are of whole positions in the base currency";
 
 /// Puts positions through scenarios, grids and moved correlations.
 ///

@@ -55,7 +55,7 @@ pub(super) fn never_early(terms: &OptionTerms) -> bool {
 fn quadratic(european: &European, spot: f64) -> Result<f64, OptionError> {
     let terms = european.terms();
     let sign = terms.kind.sign();
-    let Some(critical) = critical_price(european)? else { return european.value(spot) };
+    let Some(critical) = critical_price(european, 4.0 * f64::EPSILON)? else { return european.value(spot) };
     if sign * (spot - critical) >= 0.0 {
         return Ok(terms.intrinsic(spot));
     }
@@ -75,8 +75,9 @@ fn root(terms: &OptionTerms) -> f64 {
     0.5 * (-carry + terms.kind.sign() * (carry * carry + 8.0 * earned / variance).sqrt())
 }
 
-/// The spot from which on exercising is best, by the quadratic approximation; `None` where there is none.
-pub(super) fn critical_price(european: &European) -> Result<Option<f64>, OptionError> {
+/// The spot from which on exercising is best, by the quadratic approximation, to a relative accuracy; `None` where there
+/// is none.
+pub(super) fn critical_price(european: &European, accuracy: f64) -> Result<Option<f64>, OptionError> {
     let terms = european.terms();
     let (sign, strike, power) = (terms.kind.sign(), terms.strike, root(terms));
     // What exercising is better than waiting by; above 0 beyond the critical price.
@@ -97,7 +98,7 @@ pub(super) fn critical_price(european: &European) -> Result<Option<f64>, OptionE
     }
     for _ in 0..HALVINGS {
         let middle = 0.5 * (waits + exercises);
-        if (waits - exercises).abs() <= 4.0 * f64::EPSILON * middle {
+        if (waits - exercises).abs() <= accuracy * middle {
             break;
         }
         if better(middle)? > 0.0 { exercises = middle } else { waits = middle }

@@ -21,6 +21,8 @@ const PRICING_POINTS: usize = 48;
 /// Iterations, at most, and the relative change of the boundary that ends them; about ten are usual.
 const ITERATIONS_MAX: usize = 100;
 const SETTLED: f64 = 1e-10;
+/// Relative error of the boundary that the iterations begin with.
+const GUESSED: f64 = 1e-4;
 /// How near the boundary is, in σ·√T.
 const MARGIN: f64 = 0.02;
 /// Iterations that the next one is mixed of.
@@ -135,6 +137,17 @@ pub(super) struct Premium {
     pub(super) curvature: f64,
 }
 
+/// A node and a point: the time between them.
+struct Step {
+    /// (r − q)·θ.
+    drift: f64,
+    /// σ·√θ.
+    deviation: f64,
+    /// r·e^(r·u)·dθ and q·e^(q·u)·dθ, u the time that is left then.
+    interest: f64,
+    dividends: f64,
+}
+
 /// Which of the two conditions on the boundary is iterated; both have the same solution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Equation {
@@ -240,16 +253,16 @@ impl Problem {
                 volatility: self.volatility,
                 expiry: self.expiry * root * root,
             })?;
-            let Some(critical) = critical_price(&european)? else { return Ok(None) };
+            let Some(critical) = critical_price(&european, GUESSED)? else { return Ok(None) };
             *depth = (self.start - libm::log(critical)).max(0.0);
         }
         Ok(Some(depths))
     }
 
     fn settled(&self, guess: &Vector, equation: Equation) -> Option<Vector> {
-        let (mut depths, mut memory) = (*guess, Memory::default());
+        let (mut depths, mut memory, steps) = (*guess, Memory::default(), self.steps());
         for _ in 0..ITERATIONS_MAX {
-            let next = self.improved(&depths, equation);
+            let next = self.improved(&steps, &depths, equation);
             let off = largest_difference(&depths, &next);
             if off < SETTLED {
                 return Some(next);
@@ -262,34 +275,45 @@ impl Problem {
         None
     }
 
-    /// One fixed-point iteration at all nodes.
-    fn improved(&self, depths: &Vector, equation: Equation) -> Vector {
-        let squares = depths.map(|depth| depth * depth);
-        let Self { rate, dividend_yield, volatility, expiry, start } = *self;
-        let carry = rate - dividend_yield;
-        std::array::from_fn(|node| {
-            let root = TABLES.roots[node];
+    /// What an iteration needs of every node and point, apart from the boundary.
+    fn steps(&self) -> Vec<Step> {
+        let Self { rate, dividend_yield, volatility, expiry, .. } = *self;
+        let step = |root: &f64, point: &Point| {
             let time = expiry * root * root;
-            let (own, deviation) = (start - depths[node], volatility * time.sqrt());
-            let middle = (own + carry * time) / deviation;
+            let (from_now, left) = (time * point.sin * point.sin, time * point.cos * point.cos);
+            let weight = point.weight * 2.0 * time * point.sin * point.cos;
+            Step {
+                drift: (rate - dividend_yield) * from_now,
+                deviation: volatility * time.sqrt() * point.sin,
+                interest: rate * weight * libm::exp(rate * left),
+                dividends: dividend_yield * weight * libm::exp(dividend_yield * left),
+            }
+        };
+        let roots = TABLES.roots.iter();
+        roots.flat_map(|root| TABLES.points.iter().map(move |point| step(root, point))).collect()
+    }
+
+    /// One fixed-point iteration at all nodes.
+    fn improved(&self, steps: &[Step], depths: &Vector, equation: Equation) -> Vector {
+        let squares = depths.map(|depth| depth * depth);
+        std::array::from_fn(|node| {
+            let time = self.expiry * TABLES.roots[node] * TABLES.roots[node];
+            let (own, deviation) = (self.start - depths[node], self.volatility * time.sqrt());
+            let carried = (self.rate - self.dividend_yield) * time;
+            let middle = (own + carried) / deviation;
             let (d1, d2) = (middle + 0.5 * deviation, middle - 0.5 * deviation);
             let (mut above, mut below) = equation.kernels(d1, d2, deviation);
-            let points = &TABLES.between[node * POINTS..];
-            for (point, weights) in TABLES.points.iter().zip(points) {
-                let other = start - depth_at(weights, &squares);
-                let (from_now, left) = (time * point.sin * point.sin, time * point.cos * point.cos);
-                let deviation = deviation * point.sin;
-                let middle = (own - other + carry * from_now) / deviation;
-                let (d1, d2) = (middle + 0.5 * deviation, middle - 0.5 * deviation);
-                let weight = point.weight * 2.0 * time * point.sin * point.cos;
-                let (cash, asset) = equation.kernels(d1, d2, deviation);
-                above += rate * weight * libm::exp(rate * left) * cash;
-                if dividend_yield != 0.0 {
-                    below += dividend_yield * weight * libm::exp(dividend_yield * left) * asset;
-                }
+            let points = node * POINTS..(node + 1) * POINTS;
+            for (step, weights) in steps[points.clone()].iter().zip(&TABLES.between[points]) {
+                let other = self.start - depth_at(weights, &squares);
+                let middle = (own - other + step.drift) / step.deviation;
+                let (d1, d2) = (middle + 0.5 * step.deviation, middle - 0.5 * step.deviation);
+                let (cash, asset) = equation.kernels(d1, d2, step.deviation);
+                above += step.interest * cash;
+                below += step.dividends * asset;
             }
             // Beyond X it is never exercised; an iteration may overshoot by a little.
-            (start + carry * time - libm::log(above / below)).max(0.0)
+            (self.start + carried - libm::log(above / below)).max(0.0)
         })
     }
 

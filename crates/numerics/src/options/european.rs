@@ -7,7 +7,8 @@ use crate::distribution::normal_cdf;
 ///
 /// V = w·(S·e^(−qT)·Φ(w·d₁) − K·e^(−rT)·Φ(w·d₂)), w = 1 for a call and −1 for a put (Black and Scholes 1973, Merton
 /// 1973; greeks as in Haug 2007, chapter 2). Without volatility or time the forward is certain, d₁ = d₂ = ±∞, and the
-/// same formulas hold: gamma, vega, vanna and volga are 0, and delta at the kink itself is the mean of both sides.
+/// same formulas hold: gamma, vega, vanna and volga are 0, and delta at the kink itself is the mean of both sides. The
+/// value is right to some roundings of the spot or strike, also where it is far smaller.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct European {
     terms: OptionTerms,

@@ -20,7 +20,7 @@ pub fn leisen_reimer(terms: &OptionTerms, spot: f64, steps: usize) -> Result<f64
     }
     let half = steps / 2;
     let (fine, coarse) = (tree(terms, spot, steps | 1), tree(terms, spot, half | 1));
-    let (Some(fine), Some(coarse)) = (fine, coarse) else {
+    let (Some([fine, ..]), Some([coarse, ..])) = (fine, coarse) else {
         // The distribution is a point: nothing is left of the volatility.
         return American::new(OptionTerms { volatility: 0.0, ..*terms })?.value(spot);
     };
@@ -31,8 +31,15 @@ pub fn leisen_reimer(terms: &OptionTerms, spot: f64, steps: usize) -> Result<f64
     if value.is_finite() { Ok(value.max(least)) } else { Err(OptionError::Overflow) }
 }
 
-/// The value on one tree; `None` where a step's probability is 0 or 1 to the last digit.
-fn tree(terms: &OptionTerms, spot: f64, steps: usize) -> Option<f64> {
+/// Delta and gamma, from the spots after one and two steps (Pelsser and Vorst 1994); those of what is exercised or
+/// worthless where a step's probability is 0 or 1.
+pub(super) fn first_steps(terms: &OptionTerms, spot: f64) -> (f64, f64) {
+    let sure = if terms.intrinsic(spot) > 0.0 { terms.kind.sign() } else { 0.0 };
+    tree(terms, spot, STEPS).map_or((sure, 0.0), |[_, delta, gamma]| (delta, gamma))
+}
+
+/// Value, delta and gamma on one tree; `None` where a step's probability is 0 or 1 to the last digit.
+fn tree(terms: &OptionTerms, spot: f64, steps: usize) -> Option<[f64; 3]> {
     let OptionTerms { kind, strike, rate, dividend_yield, volatility, expiry } = *terms;
     let (sign, n) = (kind.sign(), count(steps));
     let deviation = volatility * expiry.sqrt();
@@ -53,14 +60,21 @@ fn tree(terms: &OptionTerms, spot: f64, steps: usize) -> Option<f64> {
     let mut spots: Vec<f64> =
         (0..=steps).map(|rises| spot * libm::exp(n * fall + count(rises) * ratio)).collect();
     let mut values: Vec<f64> = spots.iter().map(|spot| (sign * (spot - strike)).max(0.0)).collect();
+    let (mut delta, mut gamma) = (0.0, 0.0);
     for last in (1..=steps).rev() {
+        let slope = |at: usize| (values[at + 1] - values[at]) / (spots[at + 1] - spots[at]);
+        match last {
+            1 => delta = slope(0),
+            2 => gamma = (slope(1) - slope(0)) / (0.5 * (spots[2] - spots[0])),
+            _ => {}
+        }
         for node in 0..last {
             let waits = rises * values[node + 1] + falls * values[node];
             spots[node] /= down;
             values[node] = waits.max(sign * (spots[node] - strike));
         }
     }
-    Some(values[0])
+    Some([values[0], delta, gamma])
 }
 
 /// Peizer and Pratt's second inversion: the probability of a binomial step that puts Φ(z) above the middle of n.

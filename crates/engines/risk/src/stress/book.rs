@@ -120,7 +120,8 @@ impl Preparations {
             return Ok(());
         }
         let reason = format!(
-            "more than {PREPARATIONS_MAX} exercise boundaries of American options: ask for fewer scenarios that move volatilities, rates or time, or for less detail"
+            "more than {PREPARATIONS_MAX} exercise boundaries of American options: ask for fewer scenarios that move \
+             volatilities, rates or time, or for less detail"
         );
         Err(RiskError::new("too_large", "positions", reason))
     }

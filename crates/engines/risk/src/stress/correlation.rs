@@ -10,7 +10,9 @@ use super::joint::{Joint, Source, failed};
 use super::request::CorrelationStress;
 use crate::RiskError;
 
-const METHOD: &str = "normal VaR z·√(w′Σw·horizon) of the exposures w = delta · spot in the base currency, zero mean; correlations ρ + by·(toward − ρ), then the nearest correlation matrix in the Frobenius norm (Higham 2002; Newton method of Qi and Sun 2006)";
+const METHOD: &str = "normal VaR z·√(w′Σw·horizon) of the exposures w = delta · spot in the base currency, zero mean; \
+    correlations ρ + by·(toward − ρ), then the nearest correlation matrix in the Frobenius norm (Higham 2002; Newton \
+    method of Qi and Sun 2006)";
 
 /// Both VaRs and what the repair did.
 ///

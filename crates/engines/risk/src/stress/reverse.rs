@@ -1,10 +1,10 @@
 //! Reverse stress: of all shocks that lose as much, the most likely one.
 //!
 //! Minimise x′Σ⁺x subject to P&L(x) = −L, x the simple returns of instruments: x = C·u with Σ = C·C′ from its positive
-//! eigenvalues, so that a singular Σ needs no inverse and x stays in its range, and x′Σ⁺x = u′u. For a portfolio that is linear in them
-//! x = −L·Σw/(w′Σw). With options it is the design point of reliability theory (Hasofer and Lind 1974): iterations of
-//! Rackwitz and Fiessler (1978), with the curvature of the P&L as in sequential quadratic programming (Liu and Der
-//! Kiureghian 1991), for without it a strongly curved loss is approached slowly or never.
+//! eigenvalues, so that a singular Σ needs no inverse, x stays in its range, and x′Σ⁺x = u′u. For a portfolio that is
+//! linear in them x = −L·Σw/(w′Σw). With options it is the design point of reliability theory (Hasofer and Lind 1974):
+//! iterations of Rackwitz and Fiessler (1978), with the curvature of the P&L as in sequential quadratic programming (Liu
+//! and Der Kiureghian 1991), for without it a strongly curved loss is approached slowly or never.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -29,9 +29,11 @@ const START: f64 = 3.0;
 const LOSS_SETTLED: f64 = 1e-9;
 const SHOCK_SETTLED: f64 = 1e-7;
 
-const CONVENTION: &str = "shocks are simple returns over the horizon, normal with zero mean and covariance Σ·horizon; volatilities, rates and time stay; losses are positive";
+const CONVENTION: &str = "shocks are simple returns over the horizon, normal with zero mean and covariance Σ·horizon; \
+    volatilities, rates and time stay; losses are positive";
 const LINEAR: &str = "closed form x = −L·Σw/(w′Σw)";
-const SEARCHED: &str = "the nearest of the points that iterations of Rackwitz and Fiessler (1978) with curvature converged to, full revaluation; nearer ones that no start leads to are not excluded";
+const SEARCHED: &str = "the nearest of the points that iterations of Rackwitz and Fiessler (1978) with curvature \
+    converged to, full revaluation; nearer ones that no start leads to are not excluded";
 
 /// A shock x = C·u and the P&L there.
 #[derive(Clone)]
@@ -101,7 +103,8 @@ pub(super) fn reverse(
     }
     let Some((distance, point, iterations)) = best else {
         let reason = format!(
-            "no shock was found that loses {loss} and is the nearest: the largest loss on the way from {} starts was {largest}; ask for a smaller one",
+            "no shock was found that loses {loss} and is the nearest: the largest loss on the way from {} starts was \
+             {largest}; ask for a smaller one",
             starts.len()
         );
         return Err(RiskError::new("not_converged", "loss", reason));
@@ -134,7 +137,8 @@ fn factor(joint: &Joint, horizon: f64) -> Result<Array2<f64>, RiskError> {
     let rounding = 1e-12 * largest * length(values.len());
     if let Some(smallest) = values.last().filter(|value| **value < -1e-9_f64.max(rounding)) {
         let reason = format!(
-            "its correlations have the eigenvalue {smallest}, so it is no covariance: correlation stress repairs it and gives the repaired matrix, or correct it"
+            "its correlations have the eigenvalue {smallest}, so it is no covariance: correct it, or send the \
+             correlations that a correlation stress repaired"
         );
         return Err(RiskError::new("not_positive_semidefinite", "covariance", reason));
     }
@@ -148,8 +152,8 @@ fn factor(joint: &Joint, horizon: f64) -> Result<Array2<f64>, RiskError> {
 }
 
 impl Problem<'_> {
-    /// Where the search begins: at the solution of the linear portfolio, at its mirror image, and where one underlying of
-    /// options moves, up or down, and the rest as it does on average then.
+    /// Where the search begins: at the solution of the linear portfolio, at its mirror image, and where one underlying
+    /// of options moves, up or down, and the rest as it does on average then.
     fn starts(&self) -> Result<Vec<Array1<f64>>, RiskError> {
         let still = self.at(Array1::zeros(self.factor.ncols()))?;
         let steepness = sum(&still.slope, &still.slope);
@@ -200,7 +204,8 @@ impl Problem<'_> {
             for _ in 0..HALVINGS_MAX {
                 let tried = self.at(&point.u + &(&direction * step))?;
                 largest = largest.max(-tried.pnl);
-                // Close to the solution the merit refuses good steps (Maratos 1978); what is left of the conditions does not.
+                // Close to the solution the merit refuses good steps (Maratos 1978); what is left of the conditions
+                // does not.
                 if merit(&tried) < before || self.off(&tried, multiplier) < 0.5 * off {
                     moved = Some(tried);
                     break;
@@ -217,7 +222,7 @@ impl Problem<'_> {
     /// `None` where the P&L does not move.
     fn direction(&self, point: &Point, multiplier: f64) -> Result<Option<(Array1<f64>, f64)>, RiskError> {
         let (u, slope) = (&point.u, &point.slope);
-        let (by_u, by_slope) = self.solved(point, multiplier)?.unwrap_or_else(|| (u.clone(), slope.clone()));
+        let [by_u, by_slope] = self.solved(point, multiplier)?.unwrap_or_else(|| [u.clone(), slope.clone()]);
         let steepness = sum(slope, &by_slope);
         if !(steepness > 0.0 && steepness.is_finite()) {
             return Ok(None);
@@ -227,11 +232,7 @@ impl Problem<'_> {
     }
 
     /// B⁻¹·u and B⁻¹·slope with B = I + multiplier·C′HC; `None` where that is I, or not positive definite.
-    fn solved(
-        &self,
-        point: &Point,
-        multiplier: f64,
-    ) -> Result<Option<(Array1<f64>, Array1<f64>)>, RiskError> {
+    fn solved(&self, point: &Point, multiplier: f64) -> Result<Option<[Array1<f64>; 2]>, RiskError> {
         if point.curvature.is_empty() || multiplier <= 0.0 {
             return Ok(None);
         }
@@ -253,7 +254,7 @@ impl Problem<'_> {
         bent.diag_mut().iter_mut().for_each(|element| *element += 1.0);
         let right = ndarray::stack![Axis(1), point.u, point.slope];
         match solve_spd(self.hardware, &bent, &right) {
-            Ok(solved) => Ok(Some((solved.column(0).to_owned(), solved.column(1).to_owned()))),
+            Ok(solved) => Ok(Some([solved.column(0).to_owned(), solved.column(1).to_owned()])),
             Err(nautilus_numerics::MatrixError::Hardware(_)) => Ok(None),
             Err(error) => Err(failed("covariance", &error)),
         }

@@ -1,0 +1,174 @@
+//! What a stress question costs: an option revalued in thousands of scenarios of spot and volatility, QuantLib beside it
+//! in the same scenarios.
+//!
+//! Every figure is processor time of one thread. The peer's values must agree with ours, or its row is not written.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nautilus_benches::{Figures, Goal, Peer, Report, Unit};
+use nautilus_engine_risk::{
+    Shock, StressAnswer, StressDetail, StressOptionKind, StressOptionStyle, StressPosition, StressRequest,
+    StressScenario, stress,
+};
+use nautilus_hardware::Hardware;
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::Value;
+
+const SCENARIOS: usize = 10_000;
+const AMERICAN: usize = 1_000;
+const ROUNDS: usize = 9;
+/// A closed form in another order, and two solutions of an integral equation.
+const TOLERANCES: [f64; 3] = [1e-11, 1e-6, 1e-6];
+const NAMES: [&str; 3] = ["european", "american", "american_spot"];
+const MEASURED: [&str; 3] = [
+    "10,000 scenarios of a European put: spot and volatility",
+    "1,000 scenarios of an American put: spot and volatility",
+    "10,000 scenarios of an American put: spot",
+];
+
+/// The peer's process, between two rounds.
+struct Peers {
+    process: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Peers {
+    fn start(python: &str, scenarios: &Path) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/stress/race.py");
+        let mut process = Command::new(python)
+            .arg(script)
+            .arg(scenarios)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the peer's Python runs");
+        let lines = BufReader::new(process.stdout.take().expect("a pipe"));
+        let mut peers = Self { process, lines };
+        assert_eq!(peers.line().trim(), "ready", "the peer failed");
+        peers
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("the peer answers");
+        line
+    }
+
+    /// Seconds of each form.
+    fn round(&mut self) -> Value {
+        self.process.stdin.as_mut().expect("a pipe").write_all(b"round\n").expect("the peer listens");
+        serde_json::from_str(&self.line()).expect("the peer writes JSON")
+    }
+
+    fn finish(mut self) -> Value {
+        drop(self.process.stdin.take());
+        let report = serde_json::from_str(&self.line()).expect("the peer writes JSON");
+        assert!(self.process.wait().expect("the peer ends").success(), "the peer failed");
+        report
+    }
+}
+
+fn question(style: StressOptionStyle, moves: &[(f64, f64)]) -> StressRequest {
+    let position = StressPosition {
+        underlying: Some("X".to_owned()),
+        kind: Some(StressOptionKind::Put),
+        style: Some(style),
+        strike: Some(105.0),
+        expiry_years: Some(182.0 / 365.0),
+        volatility: Some(0.25),
+        rate: Some(0.04),
+        dividend_yield: Some(0.015),
+        spot: Some(100.0),
+        quantity: 1.0,
+        ..StressPosition::default()
+    };
+    let scenario = |(price, volatility): &(f64, f64)| StressScenario {
+        all: Some(Shock { price: Some(*price), volatility: Some(*volatility), ..Shock::default() }),
+        ..StressScenario::default()
+    };
+    StressRequest {
+        positions: vec![position],
+        scenarios: moves.iter().map(scenario).collect(),
+        detail: StressDetail::Totals,
+        ..StressRequest::default()
+    }
+}
+
+fn read(scenarios: &Path) -> [StressRequest; 3] {
+    let bytes = std::fs::read(scenarios).expect("the peer wrote it");
+    let number = |bytes: &[u8]| f64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+    let values: Vec<f64> = bytes.chunks_exact(8).map(number).collect();
+    let (spots, volatilities) = values.split_at(SCENARIOS);
+    let both: Vec<(f64, f64)> = spots.iter().copied().zip(volatilities.iter().copied()).collect();
+    let alone: Vec<(f64, f64)> = spots.iter().map(|spot| (*spot, 0.0)).collect();
+    [
+        question(StressOptionStyle::European, &both),
+        question(StressOptionStyle::American, &both[..AMERICAN]),
+        question(StressOptionStyle::American, &alone),
+    ]
+}
+
+/// Seconds of this thread.
+fn processor_time(work: impl FnOnce()) -> f64 {
+    let now = || {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+    };
+    let begin = now();
+    work();
+    now() - begin
+}
+
+/// As a share of the strike.
+fn largest_difference(ours: &StressAnswer, theirs: &Value) -> f64 {
+    let theirs = theirs.as_array().expect("a list");
+    assert_eq!(theirs.len(), ours.scenarios.len());
+    let pairs = ours.scenarios.iter().zip(theirs);
+    pairs.fold(0.0, |most: f64, (ours, theirs)| {
+        most.max((ours.value_after - theirs.as_f64().expect("a number")).abs() / 105.0)
+    })
+}
+
+fn main() {
+    let Some(mut report) = Report::begin("stress") else { return };
+    let Ok(python) = std::env::var("NAUTILUS_PEER_STRESS_PYTHON") else {
+        report.note(
+            "Not measured: NAUTILUS_PEER_STRESS_PYTHON names no Python (benches/peers/stress/prepare.sh).",
+        );
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let scenarios = folder.path().join("scenarios.bin");
+    let mut peers = Peers::start(&python, &scenarios);
+    let questions = read(&scenarios);
+    let ask = |request: &StressRequest| stress(Hardware::shared(), request).expect("a legal question");
+    let (mut ours, mut theirs) = (NAMES.map(|_| Figures::default()), NAMES.map(|_| Figures::default()));
+    for round in 0..=ROUNDS {
+        let seconds = peers.round();
+        for (at, (name, question)) in NAMES.iter().zip(&questions).enumerate() {
+            let took = processor_time(|| drop(ask(question)));
+            if round > 0 {
+                ours[at].push(took * 1e6);
+                theirs[at].push(seconds[name].as_f64().expect("seconds") * 1e6);
+            }
+        }
+    }
+    let found = peers.finish();
+    let mut notes = Vec::new();
+    for (at, name) in NAMES.iter().enumerate() {
+        let difference = largest_difference(&ask(&questions[at]), &found["values"][name]);
+        assert!(difference <= TOLERANCES[at], "{name} differs from ours by {difference:e}");
+        notes.push(format!("{name} {difference:.1e}"));
+        let peer = Peer::Here("QuantLib", &theirs[at]);
+        let goal = if *name == "european" { Goal::Times(5.0) } else { Goal::Times(1.0) };
+        report.row(MEASURED[at], Unit::Microseconds, &ours[at], peer, goal);
+    }
+    report.note(&format!(
+        "Processor time of one thread, of the whole question: its checks, its names and its answer as well. QuantLib in a \
+         loop of Python. Greatest difference of values, as a share of the strike: {}. {}.",
+        notes.join("; "),
+        found["versions"].as_str().unwrap_or_default()
+    ));
+}
