@@ -2,8 +2,8 @@
 //! at the same sums.
 //!
 //! numpy is run where `NAUTILUS_PEER_RISK_PYTHON` names its Python (`benches/peers/risk_measures/prepare.sh`), over the
-//! same returns, values and changes; its
-//! answers must agree with ours, or the bench stops. It measures no positions and no gate.
+//! same returns, values and changes; its answers must agree with ours, or the bench stops. It measures no positions and
+//! no gate.
 
 use std::hint::black_box;
 use std::io::Write as _;
