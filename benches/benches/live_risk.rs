@@ -1,8 +1,9 @@
 //! What live risk costs per change of a position and per question: the historical cube and the factor model, beside numpy
 //! at the same sums.
 //!
-//! numpy is run where `NAUTILUS_PEER_LIVE_RISK_PYTHON` names its Python, over the same returns, values and changes; its
-//! answers must agree with ours, or the bench stops. It measures no positions and no gate.
+//! numpy is run where `NAUTILUS_PEER_RISK_PYTHON` names its Python (`benches/peers/risk_measures/prepare.sh`), over the
+//! same returns, values and changes; its answers must agree with ours, or the bench stops. It measures no positions and
+//! no gate.
 
 use std::hint::black_box;
 use std::io::Write as _;
@@ -96,7 +97,7 @@ struct Numpy(Option<Value>);
 
 impl Numpy {
     fn run(returns: &[Vec<f64>], factors: usize) -> Self {
-        let Some(python) = std::env::var_os("NAUTILUS_PEER_LIVE_RISK_PYTHON") else { return Self(None) };
+        let Some(python) = std::env::var_os("NAUTILUS_PEER_RISK_PYTHON") else { return Self(None) };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("case.bin");
         let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("a temporary file"));

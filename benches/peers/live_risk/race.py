@@ -1,6 +1,6 @@
 """Times numpy at what the live risk measures do: a change of one position's value, and the questions on what follows.
 
-Run: $NAUTILUS_PEER_LIVE_RISK_PYTHON race.py case.bin > report.json     (a Python with numpy)
+Run: $NAUTILUS_PEER_RISK_PYTHON race.py case.bin > report.json     (a Python with numpy)
 
 case.bin: a line of JSON (instruments N, scenarios S, factors K, busy, events, questions, confidence, rounds), a newline,
   then f64, little-endian: returns (N*S, an instrument after the other), values (N), exposures (N*K), changes (events).
