@@ -302,10 +302,12 @@ impl<E: Engine> Shell<E> {
     /// checkpoint was taken; where it counts anew the engine is told that the hub has restarted. A file that is not
     /// right is put aside, and the engine starts as it was given.
     ///
-    /// Not for the hub: readers of its new epoch would not hear of the instruments that it knows already.
+    /// Nothing more where [`Self::journal`] does all of it. Not for the hub: readers of its new epoch would not hear of the instruments that it knows already.
     #[must_use]
     pub fn checkpoint(mut self, connections: &Connections) -> Self {
-        self.checkpoints = Plan::restoring(&mut self.engine, &connections.config.checkpoint);
+        if self.journal.is_none() {
+            self.checkpoints = Plan::restoring(&mut self.engine, &connections.config.checkpoint);
+        }
         self
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nautilus_engine::{Engine, Facts};
-use nautilus_journal::{Error, Folder, Journal, Settings, prune};
+use nautilus_journal::{Error, Folder, Journal, PAYLOAD_MAX, Settings, prune};
 use nautilus_messages::EngineName;
 use nautilus_types::UnixNanos;
 
@@ -18,6 +18,7 @@ use crate::platform::StartError;
 
 /// How often room for the next segment is looked for where there is none.
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+const _: () = assert!(Facts::LEN_MAX <= PAYLOAD_MAX, "every fact is a record");
 
 /// Why a batch must not be handed over.
 #[derive(Debug, thiserror::Error)]
