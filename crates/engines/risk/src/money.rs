@@ -15,19 +15,34 @@ pub(crate) fn mul_div(a: i128, b: i64, c: i64) -> Option<i128> {
     (a / c).checked_mul(b)?.checked_add(a % c * b / c)
 }
 
+/// amount / 1e9, rounded towards zero, in quotients of 64 bits by a constant: the general one of 128 bits costs many times
+/// as much, and every position asks for several at every price.
+#[inline]
+fn billionth(amount: i128) -> i128 {
+    // 1e9 is 2⁹ · 5⁹; every remainder by 5⁹ and 32 more bits fit 64.
+    const FIVES: u64 = 1_953_125;
+    let magnitude = amount.unsigned_abs() >> 9;
+    let (high, low) = ((magnitude >> 64) as u64, magnitude as u64);
+    let middle = high % FIVES << 32 | low >> 32;
+    let last = middle % FIVES << 32 | low & u64::from(u32::MAX);
+    let quotient =
+        u128::from(high / FIVES) << 64 | u128::from(middle / FIVES) << 32 | u128::from(last / FIVES);
+    if amount < 0 { -(quotient as i128) } else { quotient as i128 }
+}
+
 /// What one unit costs: price times multiplier, in billionths. `None` beyond the range of a price.
 #[inline]
 pub(crate) fn unit_price(price: i64, multiplier: i64) -> Option<i64> {
     if i128::from(multiplier) == ONE {
         return Some(price);
     }
-    i64::try_from(i128::from(price) * i128::from(multiplier) / ONE).ok()
+    i64::try_from(billionth(i128::from(price) * i128::from(multiplier))).ok()
 }
 
 /// What a quantity is worth at a price per unit. Cannot overflow.
 #[inline]
 pub(crate) fn worth(quantity: i64, unit: i64) -> i128 {
-    i128::from(quantity) * i128::from(unit) / ONE
+    billionth(i128::from(quantity) * i128::from(unit))
 }
 
 /// From one currency into another, by what a unit of either is worth in a third.
@@ -62,7 +77,32 @@ mod tests {
         assert_eq!(Rate { from: 1_082_500_000, to: SCALE }.convert(ONE), Some(1_082_500_000));
     }
 
+    #[test]
+    fn a_billionth_of_the_ends_of_the_range() {
+        for amount in [
+            0,
+            1,
+            -1,
+            ONE - 1,
+            ONE,
+            -ONE,
+            1 - ONE,
+            i128::MAX,
+            i128::MIN,
+            1 << 73,
+            (1 << 73) - 1,
+            512 * 1_953_125,
+        ] {
+            assert_eq!(billionth(amount), amount / ONE, "{amount}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_billionth_is_the_quotient(amount: i128, shift in 0u32..127) {
+            prop_assert_eq!(billionth(amount >> shift), (amount >> shift) / ONE);
+        }
+
         #[test]
         fn quotients_are_those_of_wide_integers(a in -(1i128 << 62)..1i128 << 62, b: i64, c: i64) {
             let wide = (c != 0).then(|| a * i128::from(b) / i128::from(c));

@@ -413,11 +413,10 @@ impl Play {
             Floor::feed(engine, &floor.frames);
         }
         // A look at all limits, and the same time: which alerts were sent is no fact, nor is the clock.
-        floor.wait(200 * MS);
+        floor.wait(200 * MS).tell(Command::Tick).unwrap();
         let (frames, facts) = (floor.frames.len(), floor.facts.len());
         let price = PRICES[0];
         floor.price(1, price);
-        floor.tell(Command::Tick).unwrap();
         self.model.now = floor.now;
         self.model.frame(name("ACME"), Some(price), true);
         let frame: FrameRef<'_> = Frames::new(&floor.frames[frames..]).next().unwrap().unwrap();
@@ -425,8 +424,8 @@ impl Play {
         let lived = floor.engine.snapshot();
         for engine in [Some(&mut from_snapshot), from_facts.as_mut()].into_iter().flatten() {
             let mut out = Effects::default();
-            engine.step(at, Input::Frame(frame), &mut out);
             engine.step(at, Input::Command(Command::Tick), &mut out);
+            engine.step(at, Input::Frame(frame), &mut out);
             let said: Vec<_> = floor.facts.iter().skip(facts).collect();
             assert_eq!(out.facts.iter().collect::<Vec<_>>(), said);
             assert!(engine.snapshot() == lived, "at {}: {} facts", floor.now, floor.facts.len());
