@@ -336,7 +336,7 @@ impl RiskEngine {
         if let OrderAction::New { side, quantity, limit_price } = request.action
             && reasons.is_empty()
             && let Some(leaf) = self.positions.leaf(&request.desk)
-            && let Some(row) = self.positions.roster.find(request.instrument)
+            && let Some(row) = self.positions.find(request.instrument)
         {
             (order.leaf, order.row, order.left) = (leaf, row, quantity.nanos());
             self.positions.open(leaf, row, side, order.left);
@@ -366,7 +366,7 @@ impl RiskEngine {
     /// Where an execution is booked: `None` while its desk or instrument is not known, or an amount does not fit.
     pub(crate) fn place(&self, change: &PositionChange) -> Option<(u32, u32)> {
         let leaf = self.positions.leaf(&change.desk)?;
-        let row = self.positions.roster.find(change.instrument)?;
+        let row = self.positions.find(change.instrument)?;
         let (price, fee) = (change.price.nanos(), change.fee.nanos());
         self.positions.booked(leaf, row, signed(change), price, fee).map(|_| (leaf, row))
     }

@@ -278,7 +278,7 @@ impl RiskEngine {
         if self.is_too_much(change) {
             self.alerts.of_execution(change, AlertKind::Overfill, self.clock.now, out);
         }
-        if let Some(row) = self.positions.roster.find(change.instrument) {
+        if let Some(row) = self.positions.find(change.instrument) {
             self.record_instrument(row, out);
         }
         self.record(Fact::Execution(*change), out);
@@ -352,21 +352,15 @@ impl RiskEngine {
 
     fn define(&mut self, definition: &Definition) {
         let Ok(instrument) = definition.instrument() else { return };
-        let most = crate::positions::ROWS_MAX;
-        let Some(defined) = self.positions.roster.define(instrument.id, instrument.symbol, most) else {
-            return;
-        };
-        if defined.is_new {
-            self.positions.rows.push(crate::positions::Row::default());
-        }
-        self.positions.define(defined.row, Contract::from(&instrument));
-        self.positions.rows[defined.row as usize].starts_over |= definition.header.has(flags::STARTS_OVER);
+        let Some(row) = self.positions.number(instrument.id, instrument.symbol) else { return };
+        self.positions.define(row, Contract::from(&instrument));
+        self.positions.rows[row as usize].starts_over |= definition.header.has(flags::STARTS_OVER);
     }
 
     /// Executions that waited for an instrument are booked once it is defined.
     fn book_waiting(&mut self, symbol: Symbol, out: &mut Effects) {
         if self.unbooked.iter().any(|change| change.instrument == symbol)
-            && let Some(row) = self.positions.roster.find(symbol)
+            && let Some(row) = self.positions.find(symbol)
         {
             self.record_instrument(row, out);
         }

@@ -81,7 +81,7 @@ impl Gate<'_> {
             return Answer { ticket: None, reasons: Reasons::NONE, warnings: Reasons::NONE };
         };
         let Some(leaf) = self.positions.leaf(&request.desk) else { return Reason::UnknownDesk.into() };
-        let Some(row) = self.positions.roster.find(request.instrument) else {
+        let Some(row) = self.positions.find(request.instrument) else {
             return Reason::UnknownInstrument.into();
         };
         let ticket = Ticket { leaf, row, side, quantity: quantity.nanos(), limit: limit_price };

@@ -161,7 +161,7 @@ impl RiskEngine {
             let refuse = |field: &str, code, reason: &str| {
                 RiskError::new(code, format!("trades[{at}].{field}"), reason)
             };
-            let row = self.positions.roster.find(trade.instrument);
+            let row = self.positions.find(trade.instrument);
             let row =
                 row.ok_or_else(|| refuse("instrument", "unknown_instrument", "nobody has defined it"))?;
             if !trade.quantity.is_positive() {

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 
 use nautilus_engine::Roster;
 use nautilus_messages::mesh::{Desk, Scope};
-use nautilus_types::{Currency, Instrument, Price, Quantity, Side, Symbol, UnixNanos};
+use nautilus_types::{Currency, Instrument, InstrumentId, Price, Quantity, Side, Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
 
 use crate::RiskError;
 use crate::account::Account;
 use crate::hierarchy::{FIRM, Hierarchy, NOWHERE};
+use crate::index::Index;
 use crate::live::Loadings;
 use crate::model::{Exposure, Model, ScenarioSet};
 use crate::money::{Rate, unit_price, worth};
@@ -135,6 +136,8 @@ pub(crate) type Places = Vec<Vec<u32>>;
 pub(crate) struct Positions {
     pub(crate) hierarchy: Hierarchy,
     pub(crate) roster: Roster,
+    /// Rows by symbol: every order asks.
+    by_symbol: Index<24>,
     pub(crate) rows: Vec<Row>,
     pub(crate) cells: Vec<Cell>,
     places: Places,
@@ -148,6 +151,7 @@ impl Positions {
         Self {
             hierarchy: Hierarchy::new(currency),
             roster: Roster::default(),
+            by_symbol: Index::default(),
             rows: Vec::new(),
             cells: Vec::new(),
             places: Vec::new(),
@@ -199,10 +203,34 @@ impl Positions {
     /// The row of a symbol, made where there is none. `None` when there are too many.
     pub(crate) fn row(&mut self, symbol: Symbol) -> Option<u32> {
         let row = self.roster.admit(symbol, ROWS_MAX)?;
-        if self.rows.len() <= row as usize {
+        self.grow();
+        Some(row)
+    }
+
+    /// Takes an instrument's number in; see [`Roster::define`].
+    pub(crate) fn number(&mut self, id: InstrumentId, symbol: Symbol) -> Option<u32> {
+        let defined = self.roster.define(id, symbol, ROWS_MAX)?;
+        self.grow();
+        Some(defined.row)
+    }
+
+    /// Rows for all that the roster has.
+    fn grow(&mut self) {
+        while self.rows.len() < self.roster.len() {
+            self.enter_row(self.rows.len() as u32);
             self.rows.push(Row::default());
         }
-        Some(row)
+    }
+
+    fn enter_row(&mut self, row: u32) {
+        let roster = &self.roster;
+        self.by_symbol.insert(&roster.symbol(row).to_bytes(), row, |row| roster.symbol(row).to_bytes());
+    }
+
+    /// The row of a symbol, if there is one.
+    #[inline]
+    pub(crate) fn find(&self, symbol: Symbol) -> Option<u32> {
+        self.by_symbol.find(&symbol.to_bytes(), |row| self.roster.symbol(row).to_bytes())
     }
 
     /// The contract behind a row; a changed one changes what positions are worth.
@@ -448,7 +476,9 @@ impl Positions {
             return Err("its instruments contradict each other".to_owned());
         }
         let (places, model) = (Vec::new(), Model::new());
-        let mut this = Self { hierarchy, roster, rows, cells, places, rates, model };
+        let by_symbol = Index::with_capacity(rows.len());
+        let mut this = Self { hierarchy, roster, by_symbol, rows, cells, places, rates, model };
+        (0..this.rows.len() as u32).for_each(|row| this.enter_row(row));
         for place in 0..this.cells.len() as u32 {
             let Cell { node, row, account, .. } = this.cells[place as usize];
             let is_leaf = this.hierarchy.nodes.get(node as usize).map(|node| node.scope.strategy.is_some());
