@@ -20,6 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("crates/feeds", &["crates/types", "crates/messages"]),
     ("crates/bus", &["crates/types", "crates/messages"]),
     ("crates/store", &["crates/types", "crates/messages"]),
+    ("crates/journal", &[]),
     (
         "crates/service",
         &[
@@ -30,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "crates/feeds",
             "crates/bus",
             "crates/store",
+            "crates/journal",
         ],
     ),
     (
@@ -70,6 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "crates/feeds",
             "crates/bus",
             "crates/store",
+            "crates/journal",
             "crates/service",
             "services/*",
         ],

@@ -15,9 +15,24 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr, path: &str) -> Self {
+        Self::asking(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n"))
+    }
+
+    /// One that posts JSON.
+    #[allow(dead_code)]
+    pub(crate) fn posting(address: SocketAddr, path: &str, body: &str) -> Self {
+        let (length, media) = (body.len(), "Content-Type: application/json");
+        Self::asking(
+            address,
+            format!(
+                "POST {path} HTTP/1.1\r\nHost: {address}\r\n{media}\r\nContent-Length: {length}\r\n\r\n{body}"
+            ),
+        )
+    }
+
+    fn asking(address: SocketAddr, request: String) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).expect("a TCP socket");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
         Self { stream, request, answer: Vec::new() }
     }
 

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use axum::http::header;
-use axum::routing::get;
+use axum::routing::any;
 use nautilus_benches::{Figures, Peer, percentile};
 
 #[path = "../http_client/mod.rs"]
@@ -35,7 +35,7 @@ async fn constant(body: Vec<u8>) -> SocketAddr {
         let body = body.clone();
         async move { ([(header::CONTENT_TYPE, "application/json")], body) }
     };
-    let router = axum::Router::new().route("/constant", get(handler));
+    let router = axum::Router::new().route("/constant", any(handler));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
     tokio::spawn(async { axum::serve(listener, router).await });
@@ -55,9 +55,25 @@ fn round(clients: &mut [Client; 2]) -> [[f64; 2]; 2] {
 }
 
 /// Asks our server and the constant one in turns.
+#[allow(dead_code)]
 pub(crate) async fn race(address: SocketAddr, path: String) -> Race {
+    race_of(move |address, path| Client::new(address, path), address, path).await
+}
+
+/// The same for a question in a body.
+#[allow(dead_code)]
+pub(crate) async fn race_posting(address: SocketAddr, path: String, body: String) -> Race {
+    race_of(move |address, path| Client::posting(address, path, &body), address, path).await
+}
+
+async fn race_of(
+    client: impl Fn(SocketAddr, &str) -> Client + Clone + Send + 'static,
+    address: SocketAddr,
+    path: String,
+) -> Race {
+    let make = client.clone();
     let first = tokio::task::spawn_blocking(move || {
-        let mut client = Client::new(address, &path);
+        let mut client = make(address, &path);
         client.get_us();
         let body = client.body().to_vec();
         (client, body)
@@ -65,7 +81,7 @@ pub(crate) async fn race(address: SocketAddr, path: String) -> Race {
     let (ours, body) = first.await.expect("the client ends");
     let peer = constant(body.clone()).await;
     let measured = tokio::task::spawn_blocking(move || {
-        let mut clients = [ours, Client::new(peer, "/constant")];
+        let mut clients = [ours, client(peer, "/constant")];
         let mut figures: [[Figures; 2]; 2] = Default::default();
         round(&mut clients);
         for _ in 0..ROUNDS {

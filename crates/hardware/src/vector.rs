@@ -52,19 +52,18 @@ fn add_and_count(y: &mut [f64], x: &[f64], factor: f64, threshold: f64) -> usize
 #[inline(always)]
 fn add_and_square(y: &mut [f64], x: &[f64], factor: f64) -> f64 {
     let length = y.len().min(x.len());
-    let (y, x) = (&mut y[..length], &x[..length]);
+    let (whole, rest) = y[..length].as_chunks_mut::<LANES>();
+    let (whole_x, rest_x) = x[..length].as_chunks::<LANES>();
     let mut sums = [0.0; LANES];
-    let (mut y_chunks, x_chunks) = (y.chunks_exact_mut(LANES), x.chunks_exact(LANES));
-    let x_rest = x_chunks.remainder();
-    for (y, x) in (&mut y_chunks).zip(x_chunks) {
-        for lane in 0..LANES {
-            y[lane] += factor * x[lane];
-            sums[lane] += y[lane] * y[lane];
-        }
+    for (y, x) in whole.iter_mut().zip(whole_x) {
+        add_and_square_one(y, x, factor, &mut sums);
     }
-    for (sum, (y, x)) in sums.iter_mut().zip(y_chunks.into_remainder().iter_mut().zip(x_rest)) {
-        *y += factor * x;
-        *sum += *y * *y;
+    if !rest.is_empty() {
+        let (mut last, mut last_x) = ([0.0; LANES], [0.0; LANES]);
+        last[..rest.len()].copy_from_slice(rest);
+        last_x[..rest.len()].copy_from_slice(rest_x);
+        add_and_square_one(&mut last, &last_x, factor, &mut sums);
+        rest.copy_from_slice(&last[..rest.len()]);
     }
     let mut half = LANES / 2;
     while half > 0 {
@@ -74,6 +73,19 @@ fn add_and_square(y: &mut [f64], x: &[f64], factor: f64) -> f64 {
         half /= 2;
     }
     sums[0]
+}
+
+/// In arrays of its own, since the compiler has to know that nothing overlaps to use vectors.
+#[inline(always)]
+fn add_and_square_one(y: &mut [f64; LANES], x: &[f64; LANES], factor: f64, sums: &mut [f64; LANES]) {
+    let mut new = *y;
+    for (new, x) in new.iter_mut().zip(x) {
+        *new += factor * x;
+    }
+    *y = new;
+    for (sum, new) in sums.iter_mut().zip(&new) {
+        *sum += new * new;
+    }
 }
 
 #[cfg(test)]

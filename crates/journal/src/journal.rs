@@ -1,6 +1,8 @@
 //! The writing end: one owner appends and commits.
 
-use crate::layout::{self, Header, MIRRORED_MAX, MIRRORS_AT, Mirror, PAYLOAD_MAX, RECORDS_AT, SHARED};
+use crate::layout::{
+    self, HEADER_LEN, Header, MIRRORED_MAX, MIRRORS_AT, Mirror, PAYLOAD_MAX, RECORDS_AT, SHARED,
+};
 use crate::read::{End, SPARE, name_of, walk};
 use crate::{Error, Folder, Storage};
 
@@ -59,7 +61,7 @@ impl<S: Storage> Journal<S> {
         let owner = layout::owner(&settings.owner);
         let mut end = walk(&storage, Some(owner), from, true, &mut each)?;
         let settings = Settings { segment_len: settings.segment_len.max(SEGMENT_MIN), ..settings };
-        let mut spare = usable_spare(&storage, settings.segment_len)?;
+        let mut spare = has_spare(&storage, settings.segment_len);
         if end.first == 0 {
             if !std::mem::take(&mut spare) {
                 allocate(&storage, &settings)?;
@@ -94,7 +96,7 @@ impl<S: Storage> Journal<S> {
 
     /// Writes once more what may not be on the disk, and clears what is torn behind it. Neither may take along what
     /// shares a sector with it, so that is mirrored first; and that may not take the other mirror along, which may
-    /// still be on its way from a process that is gone.
+    /// still be on its way from a process that is gone. In the end there is evidence of everything that was read.
     fn settle(&mut self, end: &End) -> Result<(), Error> {
         self.sync()?;
         if end.offset > RECORDS_AT {
@@ -104,6 +106,10 @@ impl<S: Storage> Journal<S> {
         self.write(end.doubtful.start as u64, &end.bytes[end.doubtful.clone()])?;
         self.write(end.offset as u64, &vec![0; end.torn() - end.offset])?;
         self.sync()?;
+        if end.known < end.position {
+            self.write_mirror(end.position)?;
+            self.sync()?;
+        }
         self.keep_last();
         Ok(())
     }
@@ -253,18 +259,22 @@ impl<S: Storage> Journal<S> {
     }
 }
 
-/// Whether the next segment's room is there; one of another length is given back.
-fn usable_spare<S: Storage>(storage: &S, length: u64) -> Result<bool, Error> {
-    let names = storage.names().map_err(Error::io("listing", "the journal"))?;
-    if !names.iter().any(|name| name == SPARE) {
-        return Ok(false);
+/// Whether the next segment's room is there. What is there and cannot be used is no reason not to begin.
+fn has_spare<S: Storage>(storage: &S, length: u64) -> bool {
+    let look = || {
+        let file = storage.open(SPARE)?;
+        let mut head = [0; HEADER_LEN];
+        let is_right = storage.length(&file)? == length;
+        storage.read(&file, 0, &mut head)?;
+        // A segment that was nearly begun: its header must not pass for one that is written later and goes astray.
+        Ok::<_, std::io::Error>(is_right && head == [0; HEADER_LEN])
+    };
+    let is_usable = look().unwrap_or(false);
+    if !is_usable {
+        // Where it stays there is no room.
+        let _ = storage.remove(SPARE);
     }
-    let found = storage.open(SPARE).and_then(|file| storage.length(&file));
-    if found.map_err(Error::io("reading", SPARE))? == length {
-        return Ok(true);
-    }
-    storage.remove(SPARE).map_err(Error::io("removing", SPARE))?;
-    Ok(false)
+    is_usable
 }
 
 fn allocate<S: Storage>(storage: &S, settings: &Settings) -> Result<(), Error> {

@@ -11,6 +11,7 @@ mod covariance;
 mod deviation;
 mod distribution;
 mod eigen;
+mod gamma;
 mod matrix;
 mod nearest;
 mod options;
@@ -24,6 +25,7 @@ pub use covariance::{correlation, covariance, ewma_covariance};
 pub use deviation::RollingDeviation;
 pub use distribution::{beta_cdf, normal_cdf, student_t_cdf};
 pub use eigen::symmetric_eigen;
+pub use gamma::{chi_squared_upper, gamma_upper};
 pub use matrix::{ELEMENTS_MAX, MatrixError, cholesky, product, quadratic_form, solve_spd};
 pub use nearest::{NearestCorrelation, nearest_correlation};
 pub use options::{

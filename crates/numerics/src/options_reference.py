@@ -75,11 +75,15 @@ def american_greeks(*terms):
         return (4 * central(step / 2) - central(step)) / 3
 
     _, spot, _, _, volatility, _ = at
-    second = lambda h: (shifted(spot=h) - 2 * shifted() + shifted(spot=-h)) / (h * h)
-    step = 0.02 * spot
-    return {"delta": first("spot", 0.01 * spot), "gamma": (4 * second(step / 2) - second(step)) / 3,
+    second = lambda name, h: (shifted(**{name: h}) - 2 * shifted() + shifted(**{name: -h})) / (h * h)
+    corner = lambda a, b: shifted(spot=a, volatility=b)
+    cross = lambda a, b: (corner(a, b) - corner(a, -b) - corner(-a, b) + corner(-a, -b)) / (4 * a * b)
+    step, bump = 0.02 * spot, 0.04 * volatility
+    return {"delta": first("spot", 0.01 * spot), "gamma": (4 * second("spot", step / 2) - second("spot", step)) / 3,
             "vega": first("volatility", 0.02 * volatility), "rho": first("rate", 1e-3),
-            "dividend_rho": first("dividend", 1e-3)}
+            "dividend_rho": first("dividend", 1e-3),
+            "vanna": (4 * cross(step / 2, bump / 2) - cross(step, bump)) / 3,
+            "volga": (4 * second("volatility", bump / 2) - second("volatility", bump)) / 3}
 
 
 def whaley(kind, strike, spot, rate, dividend, volatility, days):

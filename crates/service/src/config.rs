@@ -4,6 +4,7 @@
 //! read as TOML where they parse as such, as text otherwise. Nothing is read from anywhere else.
 
 mod checkpoint;
+mod journal;
 mod pinning;
 mod source;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use checkpoint::Checkpoint;
+pub use journal::Journal;
 use nautilus_hardware::SwitchError;
 use nautilus_messages::EngineName;
 pub use nautilus_store::mask_url;
@@ -59,6 +61,8 @@ pub struct Config {
     pub pinning: Pinning,
     /// Where engines keep their state over a restart.
     pub checkpoint: Checkpoint,
+    /// Where engines keep what they accepted.
+    pub journal: Journal,
     /// Where each service listens.
     pub services: Services,
     /// Each engine's own settings, by engine.
@@ -453,6 +457,7 @@ impl Config {
         self.hardware.check()?;
         self.pinning.check()?;
         self.checkpoint.check()?;
+        self.journal.check()?;
         let plain =
             |url: &str| url.strip_prefix("http://").is_some_and(|h| h.contains(':') && !h.contains('/'));
         if let Some(name) = ServiceName::all().find(|name| !plain(&self.services.url(*name))) {
@@ -574,6 +579,15 @@ mod tests {
                 reason.starts_with("setting checkpoint.interval_s: it must be from 1 to 86400"),
                 "{reason}"
             );
+        }
+        for (mistake, reason) in [
+            ("folder = ''", "setting journal.folder: it must name a folder"),
+            ("segment_mib = 1", "setting journal.segment_mib: it must be from 2 to 256"),
+            ("segment_mib = 257", "setting journal.segment_mib: it must be from 2 to 256"),
+            ("keep_mib = 1048577", "setting journal.keep_mib: it must be from 0 to 1048576"),
+        ] {
+            let found = refused(&format!("[journal]\n{mistake}"));
+            assert!(found.starts_with(reason), "{found}");
         }
         assert!(refused("[http]\nconnections_max = 0").contains("http.connections_max"));
         assert!(

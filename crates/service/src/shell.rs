@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod hub;
+mod journal;
 mod pulse;
 mod resync;
 mod run_loop;
@@ -22,13 +23,14 @@ use nautilus_types::{Symbol, UnixNanos};
 use tokio::sync::{oneshot, watch};
 
 use crate::pinning;
-use crate::platform::Connections;
+use crate::platform::{Connections, StartError};
 use crate::problem::Problem;
 use crate::views::Views;
 
 use checkpoint::Plan;
 use hub::Hub;
 pub use hub::SnapshotSource;
+use journal::{Ledger, Unrecorded};
 use run_loop::RunLoop;
 
 /// How long the answer to a command waits for the database.
@@ -251,6 +253,7 @@ pub struct Shell<E: Engine> {
     hub: Option<Hub<E>>,
     sink: Option<Sink<E>>,
     checkpoints: Option<Plan>,
+    journal: Option<Ledger>,
     mesh: Option<MeshConsumer>,
     publisher: MeshPublisher,
     store: Store,
@@ -276,6 +279,7 @@ impl<E: Engine> Shell<E> {
             hub: None,
             sink: None,
             checkpoints: None,
+            journal: None,
             mesh,
             publisher: connections.mesh.publisher(E::NAME, connections.epoch),
             store: connections.store.clone(),
@@ -303,6 +307,20 @@ impl<E: Engine> Shell<E> {
     pub fn checkpoint(mut self, connections: &Connections) -> Self {
         self.checkpoints = Plan::restoring(&mut self.engine, &connections.config.checkpoint);
         self
+    }
+
+    /// Keeps the engine's facts in a journal, as `[journal]` says, and its state over restarts: restores it now from its
+    /// last checkpoint and every fact behind that. From then on nothing of a batch is published, answered or
+    /// acknowledged before the batch's facts are on the disk. In the place of [`Self::checkpoint`], whose files then lie
+    /// beside the journal, whatever `checkpoint.folder` says, and outlive a change of the platform's version.
+    ///
+    /// # Errors
+    /// When the journal is damaged or in use, a checkpoint is missing that nothing else can make good, or the engine
+    /// refuses a fact: it never starts with less than was acknowledged.
+    pub fn journal(mut self, connections: &Connections) -> Result<Self, StartError> {
+        let (plan, ledger) = journal::begin(&mut self.engine, &connections.config)?;
+        (self.checkpoints, self.journal) = (Some(plan), Some(ledger));
+        Ok(self)
     }
 
     /// Hands what the engine publishes to `sink` instead of keeping it as [`Views`]. The sink runs on the engine's
@@ -343,14 +361,18 @@ impl<E: Engine> Shell<E> {
             ends: Arc::new(Mutex::new(Some(ends))),
         };
         handle.progress.running.store(true, Relaxed);
-        let alive =
-            Alive { progress: Arc::clone(&handle.progress), failed: self.failed.clone(), name: E::NAME };
+        let alive = Alive {
+            progress: Arc::clone(&handle.progress),
+            failed: self.failed.clone(),
+            name: E::NAME,
+            broken: None,
+        };
         let pinned = self.pinned;
         let mut thread = RunLoop::new(self, inbox, doorbell, &handle)?;
         std::thread::Builder::new().name(E::NAME.as_str().into()).spawn(move || {
-            let alive = alive;
+            let mut alive = alive;
             let _raised = pinning::raise_current_thread(pinned);
-            thread.run();
+            alive.broken = thread.run().err();
             drop(alive);
             // Nobody waits for them when the service was dropped instead of stopped.
             let _ = returned.send(thread.into_ends());
@@ -359,11 +381,12 @@ impl<E: Engine> Shell<E> {
     }
 }
 
-/// Says so when the thread ends, and raises the alarm when it ends by a panic.
+/// Says so when the thread ends, and raises the alarm when it ends by a panic or because facts cannot be kept.
 struct Alive {
     progress: Arc<Progress>,
     failed: watch::Sender<bool>,
     name: EngineName,
+    broken: Option<Unrecorded>,
 }
 
 impl Drop for Alive {
@@ -373,6 +396,13 @@ impl Drop for Alive {
         self.progress.running.store(false, Relaxed);
         if std::thread::panicking() {
             tracing::error!(engine = %self.name, "an invariant of the engine is broken: the process stops");
+            self.failed.send_replace(true);
+        }
+        if let Some(reason) = &self.broken {
+            tracing::error!(
+                engine = %self.name,
+                "the process stops: {reason}; nothing of the batch was acknowledged, a restart has all that was"
+            );
             self.failed.send_replace(true);
         }
     }

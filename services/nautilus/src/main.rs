@@ -9,6 +9,7 @@ mod output;
 mod doctor;
 mod hardware;
 mod health;
+mod journal;
 mod keys;
 mod platform;
 mod processes;
@@ -68,6 +69,9 @@ enum Task {
     /// Make, list and revoke access keys.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Say what an engine's journal holds, and whether it is damaged.
+    #[command(subcommand)]
+    Journal(journal::Journal),
     /// Ask a service's health route; the exit status is the answer.
     Health(health::Health),
     /// Make the secrets that containers share, where they are missing.
@@ -145,6 +149,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, StartError> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Keys(keys) => keys.run(&config),
+        Task::Journal(task) => task.run(),
         Task::Provision(task) => task.run(&config.access.keys_file).map(|()| ExitCode::SUCCESS),
         Task::Health(health) => Ok(health.run()),
         Task::Hardware(task) => {

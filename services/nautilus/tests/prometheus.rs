@@ -4,6 +4,7 @@
 //! Two things differ from `deploy/prometheus`: targets are the ports of this test, and time runs faster (a scrape every
 //! second, alerts after three instead of after 30 to 600).
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,6 +61,20 @@ impl Stack {
             .envs(settings.iter().cloned())
             .status();
         assert!(provisioned.unwrap().success());
+        let trader = Command::new(NAUTILUS)
+            .args([
+                "keys",
+                "new",
+                "--name",
+                "trader",
+                "--scope",
+                "trade",
+                "--secret-file",
+                &file("trader.key"),
+            ])
+            .envs(settings.iter().cloned())
+            .status();
+        assert!(trader.unwrap().success());
         let mut services = Vec::new();
         for name in names {
             let mut arguments = vec!["service", name.as_str()];
@@ -120,7 +135,14 @@ impl Stack {
             .send(r#"{"type":"subscribe","id":1,"topics":["books.*","trades.*","system.*"]}"#.into())
             .unwrap();
         std::thread::spawn(move || while socket.read().is_ok() {});
-        User { book: format!("{}/api/marketdata/v1/books/SIM01", self.url("gateway")), key }
+        let trader = std::fs::read_to_string(self.folder.path().join("trader.key")).unwrap();
+        User {
+            book: format!("{}/api/marketdata/v1/books/SIM01", self.url("gateway")),
+            key,
+            orders: format!("{}/v1/orders", self.url("risk")),
+            trader: trader.trim().to_owned(),
+            sent: Cell::new(0),
+        }
     }
 }
 
@@ -132,11 +154,22 @@ fn variable(service: ServiceName, key: &str) -> String {
 struct User {
     book: String,
     key: String,
+    orders: String,
+    trader: String,
+    sent: Cell<u32>,
 }
 
 impl User {
-    /// Asks once, and rests.
+    /// Asks once, sends an order, and rests.
     fn ask(&self) {
+        let sent = self.sent.replace(self.sent.get() + 1);
+        let order = format!(
+            r#"{{"order_id":"00000000-0000-0000-0000-0000{sent:08x}","desk":{{"portfolio":"p","book":"b","strategy":"s"}},
+            "instrument":"SIM01","action":{{"new":{{"side":"buy","quantity":"1"}}}}}}"#
+        );
+        let request = ureq::post(&self.orders).header("authorization", format!("Bearer {}", self.trader));
+        let decided = request.header("content-type", "application/json").send(order);
+        assert_eq!(decided.expect("a decision").status(), 200);
         let answer = ureq::get(&self.book).header("authorization", format!("Bearer {}", self.key)).call();
         assert_eq!(answer.expect("a book").status(), 200);
         std::thread::sleep(PAUSE);

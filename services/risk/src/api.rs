@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use nautilus_engine_risk::{
     Change, CheckView, Command, Limits, OrderView, PartView, PortfolioView, ReverseStressAnswer,
     ReverseStressRequest, RiskEngine, RiskError, ScenarioSet, Scenarios, StressAnswer, StressRequest,
-    VarAnswer, VarRequest, WhatIf, calculate_var, reverse_stress, stress,
+    VarAnswer, VarRequest, WhatIf, backtest_of, calculate_var, reverse_stress, stress,
 };
 use nautilus_hardware::Hardware;
 use nautilus_messages::mesh::{OrderRequest, PositionChange, Scope};
@@ -22,8 +22,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::shapes::{
-    DeadManBody, LimitsAnswer, OrdersQuery, PortfolioBody, ProposalAnswer, Proposals, RatesAnswer,
-    RiskAnswer, RiskQuery, ScenariosAnswer, ScopeQuery, StateAnswer, StateBody, WhatIfBody, cancel, order_id,
+    BacktestView, DeadManBody, LimitsAnswer, OrdersQuery, PortfolioBody, ProposalAnswer, Proposals,
+    RatesAnswer, RiskAnswer, RiskQuery, ScenariosAnswer, ScopeQuery, StateAnswer, StateBody, WhatIfBody,
+    cancel, order_id,
 };
 
 /// The largest body of scenarios: some four million numbers of eight digits.
@@ -60,6 +61,7 @@ pub(crate) fn router(engine: EngineHandle<RiskEngine>) -> OpenApiRouter {
         .routes(routes!(list_unbooked))
         .routes(routes!(get_risk))
         .routes(routes!(what_if))
+        .routes(routes!(get_backtest))
         .merge(scenarios.layer(DefaultBodyLimit::max(SCENARIOS_BODY_MAX)))
         .merge(questions.layer(DefaultBodyLimit::max(QUESTION_BODY_MAX)))
         .with_state(Api { engine, pool: ComputePool::default() })
@@ -190,7 +192,7 @@ async fn put_limits(
     Json(limits): Json<Limits>,
 ) -> Result<(StatusCode, Json<LimitsAnswer>), Problem> {
     let scope = Scope::from(scope);
-    change(&api, scope, Change::Limits(limits), by, String::new()).await?;
+    change(&api, scope, Change::Limits(Box::new(limits)), by, String::new()).await?;
     let answer = limits_of(&api, scope).await?;
     Ok((accepted(&answer.proposals), Json(answer)))
 }
@@ -491,7 +493,7 @@ fn measure(request: &VarRequest) -> Result<VarAnswer, Problem> {
     security(("api_key" = ["read"])),
     request_body(content = serde_json::Value, example = json!({
         "positions": [
-            {"linear": {"instrument": "ES", "quantity": 2, "price": 4810.25, "multiplier": 50}},
+            {"instrument": "ES", "quantity": 2, "price": 4810.25, "multiplier": 50},
         ],
         "scenarios": [{"name": "crash", "shocks": {"ES": {"price": -0.2}}}],
     })),
@@ -509,7 +511,7 @@ async fn post_stress(State(api): State<Api>, body: RawBody) -> Result<Json<Stres
 #[utoipa::path(post, path = "/v1/reverse-stress", tag = "stress",
     security(("api_key" = ["read"])),
     request_body(content = serde_json::Value, example = json!({
-        "positions": [{"linear": {"instrument": "ES", "quantity": 2, "price": 4810.25, "multiplier": 50}}],
+        "positions": [{"instrument": "ES", "quantity": 2, "price": 4810.25, "multiplier": 50}],
         "instruments": ["ES"], "covariance": [[0.0001]], "loss": 50_000,
     })),
     responses(
@@ -569,4 +571,23 @@ async fn what_if(
     let answer = api.engine.inspect(move |engine| engine.what_if(name, &trades, confidence)).await?;
     let answer = answer.ok_or_else(|| unknown_portfolio(name))?;
     answer.map(Json).map_err(|error| refused(&error))
+}
+
+/// Whether a portfolio's daily forecasts of value at risk and expected shortfall were right, by the service's own record.
+#[utoipa::path(get, path = "/v1/portfolios/{portfolio}/backtest", tag = "measures",
+    security(("api_key" = ["read"])), params(("portfolio" = String, Path, example = "main")), responses(
+    (status = 200, body = serde_json::Value), (status = 404, body = Problem), (status = 422, body = Problem),
+))]
+async fn get_backtest(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<BacktestView>, Problem> {
+    let name = desk_name(&name)?;
+    let rows = api.engine.inspect(move |engine| engine.forecasts(name)).await?;
+    let rows = rows.ok_or_else(|| unknown_portfolio(name))?;
+    let tested = api.pool.run(move || {
+        let tests = backtest_of(&rows).map_err(|error| refused(&error))?;
+        Ok(BacktestView { portfolio: name, tests, record: rows })
+    });
+    tested.await.map(Json)
 }

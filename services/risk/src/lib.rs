@@ -41,7 +41,7 @@ pub struct Risk {
 pub async fn start(connections: Connections, listener: TcpListener) -> Result<Risk, StartError> {
     let settings: Settings = connections.config.engine(EngineName::Risk)?;
     let engine = RiskEngine::new(settings.engine()?);
-    let shell = Shell::new(engine, &connections)?.follow_star(&connections);
+    let shell = Shell::new(engine, &connections)?.follow_star(&connections).journal(&connections)?;
     let engine = shell.spawn()?;
     let star = connections.star.clone();
     let api = api::router(engine.clone());

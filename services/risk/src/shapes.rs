@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use nautilus_engine_risk::validation::BacktestAnswer;
 use nautilus_engine_risk::{
-    Method, Portfolio, Proposal, RiskView, ScenarioMatrix, Trade, TradingState, VarAnswer, VarRequest,
+    ForecastRow, Method, Portfolio, Proposal, RiskView, ScenarioMatrix, Trade, TradingState, VarAnswer,
+    VarRequest,
 };
 use nautilus_messages::mesh::{OrderAction, OrderRequest, Scope, Uid};
 use nautilus_service::paging::default_limit;
@@ -182,6 +184,16 @@ pub(crate) struct RiskAnswer {
     pub(crate) exposures: RiskView,
     #[serde(flatten)]
     pub(crate) measures: VarAnswer,
+}
+
+/// A portfolio's forecasts and what became of them.
+#[derive(Debug, Serialize)]
+pub(crate) struct BacktestView {
+    pub(crate) portfolio: DeskName,
+    #[serde(flatten)]
+    pub(crate) tests: BacktestAnswer,
+    /// Oldest first.
+    pub(crate) record: Vec<ForecastRow>,
 }
 
 /// Trades that might be done.

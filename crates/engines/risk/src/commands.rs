@@ -1,14 +1,17 @@
 //! What people change: portfolios, rates, limits, the kill switch; and how every fact is applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nautilus_engine::Effects;
-use nautilus_messages::mesh::{AlertKind, OrderAction, OrderRequest, PositionChange, Reasons, Scope};
+use nautilus_messages::mesh::{
+    AlertKind, AlertLevel, OrderAction, OrderRequest, PositionChange, Reasons, Scope,
+};
 use nautilus_types::{Currency, DeskName, Side, UnixNanos};
 
 use crate::engine::RiskEngine;
 use crate::facts::{Change, Fact, Portfolio};
-use crate::hierarchy::{FIRM, NODES_MAX, NOWHERE};
+use crate::gate::Clock;
+use crate::hierarchy::{FIRM, NODES_MAX, NOWHERE, Node, TradingState};
 use crate::model::ScenarioSet;
 use crate::orders::Order;
 use crate::positions::Recent;
@@ -16,6 +19,11 @@ use crate::proposals::Proposal;
 
 /// Currencies at most.
 const RATES_MAX: usize = 256;
+/// Bytes of a person's name, and of a reason.
+const NAME_MAX: usize = 64;
+const REASON_MAX: usize = 1_024;
+
+type Refused = (&'static str, String);
 
 impl RiskEngine {
     pub(crate) fn declare(&mut self, portfolio: Portfolio, out: &mut Effects) {
@@ -25,8 +33,10 @@ impl RiskEngine {
         self.record(Fact::Portfolio(portfolio), out);
     }
 
-    fn check_portfolio(&self, portfolio: &Portfolio) -> Result<(), (&'static str, String)> {
-        let Portfolio { name, currency, capital, books, .. } = portfolio;
+    fn check_portfolio(&self, portfolio: &Portfolio) -> Result<(), Refused> {
+        let Portfolio { name, currency, capital, books, by } = portfolio;
+        self.check_room()?;
+        check_name(by)?;
         if !capital.is_positive() {
             return Err((
                 "invalid_capital",
@@ -44,14 +54,17 @@ impl RiskEngine {
             ));
         }
         let hierarchy = &self.positions.hierarchy;
+        let too_many = || {
+            let detail = format!("books: the firm may have {NODES_MAX} portfolios, books and strategies");
+            Err(("too_many_desks", detail))
+        };
+        if books.iter().map(|(_, strategies)| 1 + strategies.len()).sum::<usize>() > NODES_MAX {
+            return too_many();
+        }
         let scopes = scopes(*name, books);
-        let is_there = |scope: &&Scope| hierarchy.find(scope).is_none();
-        let new = scopes.iter().filter(is_there).count();
+        let new = scopes.iter().filter(|scope| hierarchy.find(scope).is_none()).count();
         if hierarchy.nodes.len() + new > NODES_MAX {
-            return Err((
-                "too_many_desks",
-                format!("the firm may have {NODES_MAX} portfolios, books and strategies"),
-            ));
+            return too_many();
         }
         if let Some(gone) = hierarchy.parts(*name).find(|part| !scopes.contains(&hierarchy.node(*part).scope))
         {
@@ -61,7 +74,7 @@ impl RiskEngine {
                 format!("books: {gone} exists; what has a history cannot be taken away"),
             ));
         }
-        let present = hierarchy.find(&scopes[0]).map(|number| hierarchy.node(number).currency);
+        let present = hierarchy.parts(*name).next().map(|number| hierarchy.node(number).currency);
         if present.is_some_and(|present| present != *currency) {
             return Err((
                 "currency_fixed",
@@ -72,31 +85,51 @@ impl RiskEngine {
     }
 
     pub(crate) fn exchange(&mut self, rates: BTreeMap<Currency, i64>, by: String, out: &mut Effects) {
+        match self.check_rates(&rates, &by) {
+            Ok(()) => self.record(Fact::Rates { rates: rates.into_iter().collect(), by }, out),
+            Err((code, detail)) => out.refuse(code, detail),
+        }
+    }
+
+    fn check_rates(&self, rates: &BTreeMap<Currency, i64>, by: &str) -> Result<(), Refused> {
+        self.check_room()?;
+        check_name(by)?;
         if let Some((currency, _)) = rates.iter().find(|(_, rate)| **rate <= 0) {
-            return out.refuse("invalid_rate", format!("{currency}: a rate is above zero"));
+            return Err(("invalid_rate", format!("{currency}: a rate is above zero")));
         }
         if rates.len() > RATES_MAX {
-            return out.refuse("too_many_rates", format!("at most {RATES_MAX} currencies are kept"));
+            return Err(("too_many_rates", format!("at most {RATES_MAX} currencies are kept")));
         }
-        if rates.contains_key(&self.positions.currency()) {
-            let detail =
-                format!("{}: this is the firm's currency; its rate is one", self.positions.currency());
-            return out.refuse("invalid_rate", detail);
+        let firms = self.positions.currency();
+        if rates.contains_key(&firms) {
+            return Err(("invalid_rate", format!("{firms}: this is the firm's currency; its rate is one")));
         }
-        let used = self
-            .positions
-            .hierarchy
-            .portfolios()
-            .map(|number| self.positions.hierarchy.node(number).currency);
-        let missing =
-            used.filter(|used| *used != self.positions.currency()).find(|used| !rates.contains_key(used));
-        if let Some(currency) = missing {
-            return out.refuse(
+        let is_missing = |currency: &Currency| *currency != firms && !rates.contains_key(currency);
+        let hierarchy = &self.positions.hierarchy;
+        let mut kept = hierarchy.portfolios().map(|number| hierarchy.node(number).currency);
+        if let Some(currency) = kept.find(is_missing) {
+            return Err((
                 "rate_missing",
                 format!("{currency}: a portfolio is kept in it; give its rate, too"),
-            );
+            ));
         }
-        self.record(Fact::Rates { rates: rates.into_iter().collect(), by }, out);
+        // Without it, profit and exposure would go out of all sums.
+        let mut traded = self.positions.currencies_with_rate();
+        if let Some(currency) = traded.find(is_missing) {
+            return Err((
+                "rate_missing",
+                format!("{currency}: there are positions in it; give its rate, too"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// What makes more work has to wait while the journal is full.
+    fn check_room(&self) -> Result<(), Refused> {
+        if self.has_room {
+            return Ok(());
+        }
+        Err(("journal_full", "the journal has no room; free disk space, then try again".to_owned()))
     }
 
     /// Brings a change into force, or has it wait for a second person.
@@ -108,11 +141,17 @@ impl RiskEngine {
         reason: String,
         out: &mut Effects,
     ) {
-        let change = match self.checked(&scope, change) {
+        let checked =
+            check_name(&by).and_then(|()| check_reason(&reason)).and_then(|()| self.checked(&scope, change));
+        let change = match checked {
             Ok(change) => change,
             Err((code, detail)) => return out.refuse(code, detail),
         };
-        if !self.settings.second_approver || !self.loosens(&scope, &change) {
+        let loosens = self.loosens(&scope, &change);
+        if let (true, Err((code, detail))) = (loosens, self.check_room()) {
+            return out.refuse(code, detail);
+        }
+        if !self.settings.second_approver || !loosens {
             let (approved_by, proposal) = (None, None);
             return self.enact(Fact::Changed { scope, change, by, approved_by, proposal, reason }, out);
         }
@@ -123,7 +162,7 @@ impl RiskEngine {
         self.record(Fact::Proposed { id, scope, change, by, reason }, out);
     }
 
-    fn checked(&self, scope: &Scope, mut change: Change) -> Result<Change, (&'static str, String)> {
+    fn checked(&self, scope: &Scope, mut change: Change) -> Result<Change, Refused> {
         if self.positions.hierarchy.find(scope).is_none() {
             return Err((
                 "unknown_desk",
@@ -168,18 +207,26 @@ impl RiskEngine {
 
     fn enact(&mut self, fact: Fact, out: &mut Effects) {
         let Fact::Changed { scope, change, .. } = &fact else { return };
-        let stopped = matches!(change, Change::State(_)).then_some(*scope);
+        let turned = if let Change::State(state) = change { Some((*scope, *state)) } else { None };
         self.record(fact, out);
-        if let Some(scope) = stopped {
-            self.alerts.stopped(scope, AlertKind::KillSwitch, self.clock.now, out);
+        if let Some((scope, state)) = turned {
+            let level = match state {
+                TradingState::Active => AlertLevel::Cleared,
+                TradingState::Reducing => AlertLevel::Soft,
+                TradingState::Halted => AlertLevel::Hard,
+            };
+            self.alerts.stopped(scope, AlertKind::KillSwitch, level, self.clock.now, out);
         }
     }
 
     pub(crate) fn approve(&mut self, id: u64, by: String, out: &mut Effects) {
         let Some(proposal) = self.proposals.get(id).cloned() else { return unknown_proposal(id, out) };
-        if proposal.by == by {
+        if proposal.by.trim().eq_ignore_ascii_case(by.trim()) {
             let detail = format!("{by} asked for this change; somebody else has to approve it");
             return out.refuse("same_person", detail);
+        }
+        if let Err((code, detail)) = check_name(&by).and_then(|()| self.check_room()) {
+            return out.refuse(code, detail);
         }
         let Proposal { scope, change, by: asked, reason, .. } = proposal;
         let (approved_by, proposal) = (Some(by), Some(id));
@@ -187,15 +234,17 @@ impl RiskEngine {
     }
 
     pub(crate) fn withdraw(&mut self, id: u64, by: String, out: &mut Effects) {
-        match self.proposals.get(id) {
-            Some(_) => self.record(Fact::Withdrawn { id, by }, out),
-            None => unknown_proposal(id, out),
+        match (self.proposals.get(id), check_name(&by)) {
+            (None, _) => unknown_proposal(id, out),
+            (_, Err((code, detail))) => out.refuse(code, detail),
+            (Some(_), Ok(())) => self.record(Fact::Withdrawn { id, by }, out),
         }
     }
 
     /// The only way in which what must last changes: while it happens, and when the journal is read back.
-    pub(crate) fn apply(&mut self, at: UnixNanos, fact: Fact) {
-        self.clock.now = self.clock.now.max(at);
+    pub(crate) fn apply(&mut self, clock: Clock, fact: Fact) {
+        (self.clock, self.recorded_at) = (clock, clock.now);
+        let at = clock.now;
         match fact {
             Fact::Instrument { symbol, contract } => {
                 if let Some(row) = self.positions.row(symbol) {
@@ -209,10 +258,8 @@ impl RiskEngine {
                 self.book_those_waiting();
             }
             Fact::Rates { rates, .. } => self.positions.exchange_rates(rates.into_iter().collect()),
-            Fact::Changed { scope, change, proposal, .. } => {
-                if let Some(id) = proposal {
-                    self.proposals.remove(id);
-                }
+            Fact::Changed { scope, change, .. } => {
+                self.proposals.supersede(&scope, &change);
                 self.put(&scope, change);
             }
             Fact::Proposed { id, scope, change, by, reason } => {
@@ -229,12 +276,25 @@ impl RiskEngine {
                 self.executions.push((change.venue, change.trade_id));
                 self.book(change);
             }
-            Fact::Day { day, nodes } => self.begin_day(day, &nodes),
+            Fact::Day { day, nodes } => {
+                self.day = day;
+                self.at_nodes(nodes, |node, profit| node.day_start = profit);
+            }
+            Fact::Peaks(nodes) => self.at_nodes(nodes, |node, profit| node.peak = profit),
             Fact::Scenarios { instruments, .. } => {
                 self.incoming = Some(ScenarioSet { instruments, returns: Vec::new() });
             }
             Fact::Returns(returns) => self.take_returns(returns),
             Fact::Forecast { portfolio, closed, next } => self.forecasts.turn(portfolio, closed, next),
+        }
+    }
+
+    fn at_nodes(&mut self, amounts: Vec<(Scope, i128)>, put: impl Fn(&mut Node, i128)) {
+        let hierarchy = &mut self.positions.hierarchy;
+        for (scope, amount) in amounts {
+            if let Some(number) = hierarchy.find(&scope) {
+                put(&mut hierarchy.nodes[number as usize], amount);
+            }
         }
     }
 
@@ -260,7 +320,7 @@ impl RiskEngine {
         let Some(number) = self.positions.hierarchy.find(scope) else { return };
         let node = &mut self.positions.hierarchy.nodes[number as usize];
         match change {
-            Change::Limits(limits) => node.limits = limits,
+            Change::Limits(limits) => node.limits = *limits,
             Change::State(state) => node.state = state,
             Change::DeadMan(timeout_ms) => {
                 self.dead_man.timeout_ms = timeout_ms;
@@ -270,16 +330,15 @@ impl RiskEngine {
     }
 
     fn take_order(&mut self, at: UnixNanos, request: OrderRequest, reasons: Reasons, warnings: Reasons) {
-        let leaf = self.positions.leaf(&request.desk).unwrap_or(NOWHERE);
-        let row = self.positions.roster.find(request.instrument).unwrap_or(NOWHERE);
+        let (leaf, row) = (NOWHERE, NOWHERE);
         let mut order =
             Order { request, reasons, warnings, at, leaf, row, left: 0, filled: 0, cancelling: false };
         if let OrderAction::New { side, quantity, limit_price } = request.action
             && reasons.is_empty()
-            && leaf != NOWHERE
-            && row != NOWHERE
+            && let Some(leaf) = self.positions.leaf(&request.desk)
+            && let Some(row) = self.positions.roster.find(request.instrument)
         {
-            order.left = quantity.nanos();
+            (order.leaf, order.row, order.left) = (leaf, row, quantity.nanos());
             self.positions.open(leaf, row, side, order.left);
             self.positions.remember(leaf, row, Recent { side, quantity: order.left, limit: limit_price, at });
             self.spend(leaf, at);
@@ -304,18 +363,21 @@ impl RiskEngine {
         waiting.into_iter().for_each(|change| self.book(change));
     }
 
+    /// Where an execution is booked: `None` while its desk or instrument is not known, or an amount does not fit.
+    pub(crate) fn place(&self, change: &PositionChange) -> Option<(u32, u32)> {
+        let leaf = self.positions.leaf(&change.desk)?;
+        let row = self.positions.roster.find(change.instrument)?;
+        let (price, fee) = (change.price.nanos(), change.fee.nanos());
+        self.positions.booked(leaf, row, signed(change), price, fee).map(|_| (leaf, row))
+    }
+
     /// Books an execution, or keeps it until its desk and instrument are known.
     fn book(&mut self, change: PositionChange) {
-        let leaf = self.positions.leaf(&change.desk);
-        let row = self.positions.roster.find(change.instrument);
-        let known = leaf.zip(row).filter(|(_, row)| self.positions.rows[*row as usize].contract.is_some());
-        let Some((leaf, row)) = known else { return self.unbooked.push(change) };
+        let Some((leaf, row)) = self.place(&change) else { return self.unbooked.push(change) };
         let quantity = change.quantity.nanos();
-        let signed = if change.side == Side::Buy { quantity } else { -quantity };
-        if quantity != 0
-            && self.positions.book(leaf, row, signed, change.price.nanos(), change.fee.nanos()).is_none()
-        {
-            return self.unbooked.push(change);
+        let (price, fee) = (change.price.nanos(), change.fee.nanos());
+        if quantity != 0 || fee != 0 {
+            self.positions.book(leaf, row, signed(&change), price, fee).expect("it fitted a moment ago");
         }
         let Some(order) = change.order_id.and_then(|id| self.orders.find_mut(id)) else { return };
         let executed = quantity.min(order.left);
@@ -329,25 +391,33 @@ impl RiskEngine {
             self.positions.open(leaf, row, side, -over);
         }
     }
-
-    fn begin_day(&mut self, day: u64, nodes: &[(Scope, i128, i128)]) {
-        self.day = day;
-        for (scope, profit, peak) in nodes {
-            if let Some(number) = self.positions.hierarchy.find(scope) {
-                let node = &mut self.positions.hierarchy.nodes[number as usize];
-                node.day_start = *profit;
-                node.peak = node.peak.max(*peak);
-            }
-        }
-    }
 }
 
-fn scopes(name: DeskName, books: &[(DeskName, Vec<DeskName>)]) -> Vec<Scope> {
+fn signed(change: &PositionChange) -> i64 {
+    let quantity = change.quantity.nanos();
+    if change.side == Side::Buy { quantity } else { quantity.saturating_neg() }
+}
+
+fn check_name(by: &str) -> Result<(), Refused> {
+    if !by.trim().is_empty() && by.len() <= NAME_MAX {
+        return Ok(());
+    }
+    Err(("invalid_name", format!("by: say who asks, in 1 to {NAME_MAX} bytes")))
+}
+
+fn check_reason(reason: &str) -> Result<(), Refused> {
+    if reason.len() <= REASON_MAX {
+        return Ok(());
+    }
+    Err(("invalid_reason", format!("reason: at most {REASON_MAX} bytes are kept")))
+}
+
+fn scopes(name: DeskName, books: &[(DeskName, Vec<DeskName>)]) -> BTreeSet<Scope> {
     let whole = Scope { portfolio: Some(name), ..Scope::default() };
-    let mut scopes = vec![whole];
+    let mut scopes = BTreeSet::from([whole]);
     for (book, strategies) in books {
         let book = Scope { book: Some(*book), ..whole };
-        scopes.push(book);
+        scopes.insert(book);
         scopes.extend(strategies.iter().map(|strategy| Scope { strategy: Some(*strategy), ..book }));
     }
     scopes

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use nautilus_engine::{Effects, Engine, Input, RestoreError, Stamp};
 use nautilus_messages::EngineName;
-use nautilus_messages::frame::{Definition, FrameRef, NO_PRICE, Quote, Trade, flags};
+use nautilus_messages::frame::{Definition, FrameRef, Header, NO_PRICE, Quote, Trade, flags};
 use nautilus_messages::mesh::{
-    Body, Message, OrderAction, OrderDecision, OrderRequest, PositionChange, Priority, Reason, Reasons,
-    Scope, Uid,
+    AlertKind, AlertLevel, Body, Message, OrderAction, OrderDecision, OrderRequest, PositionChange, Priority,
+    Reason, Reasons, Scope, Uid,
 };
 use nautilus_types::{Currency, InstrumentId, Symbol, UnixNanos};
 
@@ -18,7 +18,7 @@ use crate::alerts::Alerts;
 use crate::facts::{Change, Fact, Portfolio};
 use crate::forecasts::Forecasts;
 use crate::gate::{Answer, Clock, Gate};
-use crate::hierarchy::{FIRM, TradingState};
+use crate::hierarchy::{FIRM, Node, TradingState};
 use crate::limits::{Breach, Limits};
 use crate::live::Loadings;
 use crate::measured::Metrics;
@@ -29,6 +29,8 @@ use crate::proposals::Proposals;
 
 /// Executions kept until their desk or instrument is known.
 pub(crate) const UNBOOKED_MAX: usize = 4_096;
+/// A clock that is behind by more than this was put back.
+const PUT_BACK_NS: u64 = 5_000_000_000;
 
 /// What the engine is told once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +141,8 @@ pub struct RiskEngine {
     pub(crate) proposals: Proposals,
     pub(crate) dead_man: DeadMan,
     pub(crate) clock: Clock,
+    /// When the last fact was recorded: what of the clock is kept, so that time alone changes no state.
+    pub(crate) recorded_at: UnixNanos,
     /// Of the market; zero before its first.
     pub(crate) day: u64,
     pub(crate) alerts: Alerts,
@@ -149,7 +153,9 @@ pub struct RiskEngine {
     pub(crate) metrics: Metrics,
     pub(crate) counts: Counts,
     /// The journal takes more than cancels.
-    has_room: bool,
+    pub(crate) has_room: bool,
+    /// The market's time of the last fact that was read back: prices up to then were those of other positions.
+    pub(crate) known_until: UnixNanos,
 }
 
 impl RiskEngine {
@@ -165,6 +171,7 @@ impl RiskEngine {
             proposals: Proposals::default(),
             dead_man: DeadMan::default(),
             clock: Clock::default(),
+            recorded_at: UnixNanos(0),
             day: 0,
             alerts: Alerts::default(),
             forecasts: Forecasts::default(),
@@ -173,6 +180,7 @@ impl RiskEngine {
             metrics: Metrics::default(),
             counts: Counts::default(),
             has_room: true,
+            known_until: UnixNanos(0),
         }
     }
 
@@ -195,6 +203,9 @@ impl RiskEngine {
     #[must_use]
     pub fn known(&self, request: &OrderRequest) -> Option<OrderDecision> {
         let order_id = request.order_id;
+        if request.action == OrderAction::Cancel {
+            return Some(let_through(order_id));
+        }
         let decision = |reasons: Reasons, warnings| {
             Some(OrderDecision { order_id, accepted: reasons.is_empty(), reasons, warnings })
         };
@@ -233,7 +244,7 @@ impl RiskEngine {
         if self.orders.find(order_id).is_some_and(|order| order.left != 0 && !order.cancelling) {
             self.record(Fact::Cancel { order_id }, out);
         }
-        OrderDecision { order_id, accepted: true, reasons: Reasons::NONE, warnings: Reasons::NONE }
+        let_through(order_id)
     }
 
     /// The journal names an instrument before anything that refers to it.
@@ -255,38 +266,64 @@ impl RiskEngine {
         if self.executions.contains((change.venue, change.trade_id)) {
             return;
         }
-        if self.unbooked.len() >= UNBOOKED_MAX {
+        let waits = self.place(change).is_none();
+        if waits {
+            self.alerts.of_execution(change, AlertKind::UnbookedFill, self.clock.now, out);
+        }
+        if waits && self.unbooked.len() >= UNBOOKED_MAX {
             let detail =
                 format!("{UNBOOKED_MAX} executions wait for their desk or instrument; declare those first");
             return out.refuse("too_many_unbooked", detail);
         }
+        if self.is_too_much(change) {
+            self.alerts.of_execution(change, AlertKind::Overfill, self.clock.now, out);
+        }
         if let Some(row) = self.positions.roster.find(change.instrument) {
             self.record_instrument(row, out);
         }
-        let waiting = self.unbooked.len();
         self.record(Fact::Execution(*change), out);
         self.counts.executions += 1;
-        if self.unbooked.len() > waiting {
-            self.alerts.unbooked(change, self.clock.now, out);
+        if let Some(leaf) = self.positions.leaf(&change.desk) {
+            let hierarchy = &self.positions.hierarchy;
+            self.alerts.watch(hierarchy, hierarchy.path(leaf), self.clock.now, out);
         }
-        self.watch(out);
+    }
+
+    /// Whether more was executed than was let through.
+    fn is_too_much(&self, change: &PositionChange) -> bool {
+        let Some(order) = change.order_id.and_then(|id| self.orders.find(id)) else { return false };
+        let OrderAction::New { quantity, .. } = order.request.action else { return false };
+        let most = if order.reasons.is_empty() { quantity.nanos() } else { 0 };
+        order.filled.saturating_add(change.quantity.nanos()) > most
     }
 
     /// Applies a fact and has it written.
     pub(crate) fn record(&mut self, fact: Fact, out: &mut Effects) {
-        let at = self.clock.now;
-        out.facts.push(at, |buffer| {
-            let bytes = postcard::to_extend(&fact, std::mem::take(buffer));
+        let Clock { now, market } = self.clock;
+        out.facts.push(now, |buffer| {
+            let bytes = postcard::to_extend(&(market, &fact), std::mem::take(buffer));
             *buffer = bytes.expect("facts are plain data, which postcard always encodes");
         });
-        self.apply(at, fact);
+        self.apply(self.clock, fact);
     }
 
-    /// Alerts of limits that were crossed since the last look.
-    fn watch(&mut self, out: &mut Effects) {
-        self.alerts.watch(&self.positions.hierarchy, self.clock.now, out);
+    /// Alerts of limits that were crossed, and highest profits, since the last look.
+    #[cold]
+    fn look(&mut self, event: UnixNanos, out: &mut Effects) {
+        let nodes = &self.positions.hierarchy.nodes;
+        self.alerts.watch(&self.positions.hierarchy, 0..nodes.len() as u32, self.clock.now, out);
+        if !self.alerts.are_peaks_due(event) || event <= self.known_until {
+            return;
+        }
+        let is_higher = |node: &&Node| node.sums.unvalued == 0 && node.sums.profit > node.peak;
+        let higher: Vec<_> =
+            nodes.iter().filter(is_higher).map(|node| (node.scope, node.sums.profit)).collect();
+        if !higher.is_empty() {
+            self.record(Fact::Peaks(higher), out);
+        }
     }
 
+    #[inline]
     fn market(&mut self, at: UnixNanos, out: &mut Effects) {
         self.clock.market = self.clock.market.max(at);
         let day = self.clock.market.day();
@@ -295,10 +332,21 @@ impl RiskEngine {
             if begun {
                 self.turn_forecasts(day, out);
                 let nodes = &self.positions.hierarchy.nodes;
-                let nodes = nodes.iter().map(|node| (node.scope, node.sums.profit, node.peak)).collect();
+                let nodes = nodes.iter().map(|node| (node.scope, node.sums.profit)).collect();
                 self.record(Fact::Day { day, nodes }, out);
             }
             self.day = day;
+        }
+    }
+
+    /// The source of an instrument starts over, so that the market's time goes back to its first event.
+    #[cold]
+    fn start_over(&mut self, row: u32, at: UnixNanos) {
+        self.positions.rows[row as usize].starts_over = false;
+        if at < self.clock.market {
+            self.clock.market = at;
+            self.known_until = UnixNanos(0);
+            self.alerts.start_over();
         }
     }
 
@@ -312,6 +360,7 @@ impl RiskEngine {
             self.positions.rows.push(crate::positions::Row::default());
         }
         self.positions.define(defined.row, Contract::from(&instrument));
+        self.positions.rows[defined.row as usize].starts_over |= definition.header.has(flags::STARTS_OVER);
     }
 
     /// Executions that waited for an instrument are booked once it is defined.
@@ -323,9 +372,23 @@ impl RiskEngine {
         }
     }
 
+    /// The row of an instrument; the definition of one that has none is asked for.
     #[inline]
-    fn trade(&mut self, trade: &Trade) {
-        let Some(row) = self.positions.roster.row(trade.header.instrument()) else { return };
+    fn row(&mut self, header: &Header, out: &mut Effects) -> Option<u32> {
+        let row = self.positions.roster.row(header.instrument());
+        match row {
+            Some(row) if self.positions.rows[row as usize].starts_over => {
+                self.start_over(row, header.ts_event());
+            }
+            None if header.has(flags::CONTIGUOUS) => out.want_snapshot(header.instrument()),
+            _ => {}
+        }
+        row
+    }
+
+    #[inline]
+    fn trade(&mut self, trade: &Trade, out: &mut Effects) {
+        let Some(row) = self.row(&trade.header, out) else { return };
         if !self.positions.rows[row as usize].quoted {
             self.mark(row, trade.price_nanos.get(), &trade.header);
         }
@@ -333,8 +396,8 @@ impl RiskEngine {
 
     /// The middle of the best bid and ask, where there are both.
     #[inline]
-    fn quote(&mut self, quote: &Quote) {
-        let Some(row) = self.positions.roster.row(quote.header.instrument()) else { return };
+    fn quote(&mut self, quote: &Quote, out: &mut Effects) {
+        let Some(row) = self.row(&quote.header, out) else { return };
         let (bid, ask) = (quote.bid_nanos.get(), quote.ask_nanos.get());
         if bid == NO_PRICE || ask == NO_PRICE {
             return;
@@ -344,7 +407,7 @@ impl RiskEngine {
     }
 
     #[inline]
-    fn mark(&mut self, row: u32, price: i64, header: &nautilus_messages::frame::Header) {
+    fn mark(&mut self, row: u32, price: i64, header: &Header) {
         let mark = Mark { price, at: header.ts_recv(), live: !header.has(flags::REPLAY) };
         self.positions.mark(row, mark);
     }
@@ -354,13 +417,9 @@ impl RiskEngine {
             self.market(frame.header().ts_event(), out);
         }
         match frame {
-            FrameRef::Trade(trade) => self.trade(trade),
-            FrameRef::Quote(quote) => self.quote(quote),
+            FrameRef::Trade(trade) => self.trade(trade, out),
+            FrameRef::Quote(quote) => self.quote(quote, out),
             FrameRef::Definition(definition) => {
-                if definition.header.has(flags::STARTS_OVER) {
-                    // A recording begins: its time may lie before the last one's.
-                    self.clock.market = UnixNanos(0);
-                }
                 self.define(definition);
                 if let Ok(instrument) = definition.instrument() {
                     self.book_waiting(instrument.symbol, out);
@@ -368,8 +427,10 @@ impl RiskEngine {
             }
             _ => {}
         }
-        if self.alerts.is_due(self.clock.market) {
-            self.watch(out);
+        // By the frame's own time: behind a restart it is the same as it was before.
+        let event = frame.header().ts_event();
+        if self.alerts.is_due(event) {
+            self.look(event, out);
         }
     }
 
@@ -406,6 +467,17 @@ impl RiskEngine {
         }
     }
 
+    /// Time goes on. It never goes back by what clocks differ; one that was put back is followed, or every price would
+    /// be too old until it has caught up.
+    fn tell(&mut self, now: UnixNanos) {
+        if now.0.saturating_add(PUT_BACK_NS) < self.clock.now.0 {
+            self.clock.now = now;
+            self.dead_man.alive = None;
+        } else {
+            self.clock.now = self.clock.now.max(now);
+        }
+    }
+
     /// Stops all trading when nobody was heard of for too long.
     fn tick(&mut self, out: &mut Effects) {
         self.positions.model.refresh();
@@ -423,9 +495,14 @@ impl RiskEngine {
             let by = "dead-man timer".to_owned();
             let (scope, approved_by, proposal) = (Scope::default(), None, None);
             self.record(Fact::Changed { scope, change, by, approved_by, proposal, reason }, out);
-            self.alerts.stopped(scope, nautilus_messages::mesh::AlertKind::DeadMan, self.clock.now, out);
+            self.alerts.stopped(scope, AlertKind::DeadMan, AlertLevel::Hard, self.clock.now, out);
         }
     }
+}
+
+/// The answer to every cancel.
+fn let_through(order_id: Uid) -> OrderDecision {
+    OrderDecision { order_id, accepted: true, reasons: Reasons::NONE, warnings: Reasons::NONE }
 }
 
 impl Engine for RiskEngine {
@@ -438,11 +515,11 @@ impl Engine for RiskEngine {
         match input {
             Input::Frame(frame) => self.frame(frame, out),
             Input::Message(message) => {
-                self.clock.now = self.clock.now.max(at.now);
+                self.tell(at.now);
                 self.message(message, out);
             }
             Input::Command(command) => {
-                self.clock.now = self.clock.now.max(at.now);
+                self.tell(at.now);
                 self.command(command, out);
             }
             Input::HubRestarted => self.positions.roster.forget_numbers(),
@@ -460,8 +537,11 @@ impl Engine for RiskEngine {
     fn recover(&mut self, at: UnixNanos, fact: &[u8]) -> Result<(), RestoreError> {
         let refuse = |reason: String| RestoreError { engine: Self::NAME, reason };
         match postcard::take_from_bytes(fact) {
-            Ok((fact, [])) => {
-                self.apply(at, fact);
+            Ok(((market, fact), [])) => {
+                self.apply(Clock { now: at, market }, fact);
+                self.known_until = market;
+                // The time before the start is nobody's fault.
+                self.dead_man.alive = None;
                 Ok(())
             }
             Ok((_, rest)) => Err(refuse(format!("{} bytes are left over behind a fact", rest.len()))),

@@ -1,7 +1,10 @@
 //! What the journal holds: everything that must be as it was after a crash.
 //!
-//! Facts are applied in one place, while they happen and when they are read back. Variants are only ever added, at the
-//! end: a journal outlives the version that wrote it.
+//! Facts are applied in one place, while they happen and when they are read back. In front of each stands the market's
+//! time. Variants are only ever added, at the end: a journal outlives the version that wrote it.
+//!
+//! What the star says again is no fact: marks, the numbers of instruments and their order, contracts that nothing refers
+//! to, the market's time since the last fact, and which alerts were sent.
 
 use nautilus_messages::mesh::{OrderRequest, PositionChange, Reasons, Scope, Uid};
 use nautilus_types::{Currency, DeskName, Money, Symbol};
@@ -17,7 +20,7 @@ use crate::positions::Contract;
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// Other limits.
-    Limits(Limits),
+    Limits(Box<Limits>),
     /// The kill switch back.
     State(TradingState),
     /// The dead-man timer in milliseconds, later or off (0).
@@ -66,10 +69,10 @@ pub(crate) enum Fact {
         order_id: Uid,
     },
     Execution(PositionChange),
-    /// A day began, with every node's profit and the highest so far.
+    /// A day began, with every node's profit.
     Day {
         day: u64,
-        nodes: Vec<(Scope, i128, i128)>,
+        nodes: Vec<(Scope, i128)>,
     },
     /// Scenarios are coming, one list for each instrument.
     Scenarios {
@@ -84,6 +87,8 @@ pub(crate) enum Fact {
         closed: Option<ForecastRow>,
         next: Option<Forecast>,
     },
+    /// Nodes have made more than ever.
+    Peaks(Vec<(Scope, i128)>),
 }
 
 /// A portfolio as it is declared.

@@ -2,17 +2,21 @@
 //!
 //! Every check is integer arithmetic on sums that are kept up to date, so that a decision costs the same whatever the
 //! number of positions. Open orders count as filled, on the side where that is worse. What an order makes no worse is
-//! not held against it: one that closes a position passes limits that are exceeded already.
+//! not held against it: one that closes a position passes limits that are exceeded already. What an order would be beyond
+//! but cannot be known, such as a loss while something held has no price, lets through only what reduces a position.
 
 use nautilus_messages::mesh::{OrderAction, OrderRequest, Reason, Reasons};
 use nautilus_types::{Money, Price, Quantity, Side, UnixNanos};
 
 use crate::hierarchy::{Node, TradingState};
-use crate::limits::{Breach, Limits, Verdict, kinds};
+use crate::limits::{Breach, Limit, kinds};
 use crate::money::{unit_price, worth};
-use crate::positions::{Cell, Positions};
+use crate::positions::{Cell, Contract, Positions, within};
 
-/// Seconds, and how the gate knows them.
+/// A limit that nothing is beyond.
+const WITHOUT: Limit<Money> = Limit { soft: None, hard: Money::MAX };
+
+/// What time it is, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Clock {
     /// The latest instant of messages and commands.
@@ -59,6 +63,12 @@ struct Examination<'a, S> {
     ticket: Ticket,
     /// Price of one unit at the mark.
     unit: i64,
+    /// The strategy's position comes nearer to zero, and not beyond, with all open orders of that side filled.
+    reduces: bool,
+    /// What the order is worth at its limit or the market's price, whichever is higher, in the instrument's currency.
+    size: Option<i128>,
+    /// Basis points by which the limit price is worse than the market's.
+    away_bps: u32,
     reasons: Reasons,
     warnings: Reasons,
     sink: S,
@@ -94,7 +104,10 @@ impl Gate<'_> {
                     early.insert(Reason::StaleMark);
                 }
                 let (reasons, warnings) = (early, Reasons::NONE);
-                Examination { gate: *self, ticket, unit, reasons, warnings, sink }.run()
+                let reduces = reduces(self.positions.cell(leaf, row), &ticket);
+                let (size, away_bps) = (size(&ticket, unit, contract), away_bps(&ticket, mark.price));
+                Examination { gate: *self, ticket, unit, reduces, size, away_bps, reasons, warnings, sink }
+                    .run()
             }
             (None, _) => Answer { ticket: Some(ticket), ..Answer::from(with(early, Reason::NoMark)) },
             (_, None) => Answer { ticket: Some(ticket), ..Answer::from(with(early, Reason::Overflow)) },
@@ -116,6 +129,35 @@ fn with(mut reasons: Reasons, reason: Reason) -> Reasons {
 
 fn is_step(quantity: Quantity, lot: Quantity) -> bool {
     quantity.is_positive() && quantity.nanos() % lot.nanos().max(1) == 0
+}
+
+fn reduces(cell: Option<&Cell>, ticket: &Ticket) -> bool {
+    let Some(cell) = cell else { return false };
+    let (held, open) = match ticket.side {
+        Side::Buy => (i128::from(cell.quantity), cell.open_buy),
+        Side::Sell => (-i128::from(cell.quantity), cell.open_sell),
+    };
+    held + i128::from(open) + i128::from(ticket.quantity) <= 0
+}
+
+fn size(ticket: &Ticket, unit: i64, contract: Contract) -> Option<i128> {
+    let limit = match ticket.limit {
+        Some(limit) => unit_price(limit.nanos(), contract.multiplier.nanos())?.saturating_abs(),
+        None => 0,
+    };
+    Some(worth(ticket.quantity, limit.max(unit.saturating_abs())))
+}
+
+/// Rounded up: a hair beyond the collar is beyond it. A market at zero is infinitely far from any price.
+fn away_bps(ticket: &Ticket, mark: i64) -> u32 {
+    let (Some(limit), mark) = (ticket.limit, i128::from(mark)) else { return 0 };
+    let limit = i128::from(limit.nanos());
+    let worse = if ticket.side == Side::Buy { limit - mark } else { mark - limit };
+    match (worse, mark.abs()) {
+        (..=0, _) => 0,
+        (_, 0) => u32::MAX,
+        (worse, mark) => u32::try_from((worse * 10_000 - 1) / mark + 1).unwrap_or(u32::MAX),
+    }
 }
 
 impl<S: FnMut(Breach)> Examination<'_, S> {
@@ -142,60 +184,35 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
         }
         match state {
             TradingState::Halted => self.reasons.insert(Reason::Halted),
-            TradingState::Reducing if self.grows(self.ticket.leaf) => self.reasons.insert(Reason::Reducing),
+            TradingState::Reducing if !self.reduces => self.reasons.insert(Reason::Reducing),
             _ => {}
         }
         Answer { ticket: Some(self.ticket), reasons: self.reasons, warnings: self.warnings }
     }
 
-    /// Whether the position of a node in the instrument may become larger by the order.
-    fn grows(&self, node: u32) -> bool {
-        let (before, after) = self.quantities(node);
-        after > before
-    }
-
-    /// The larger of the positions when all buys or all sells are filled, without and with this order.
-    fn quantities(&self, node: u32) -> (u64, u64) {
-        let cell = self.gate.positions.cell(node, self.ticket.row);
-        let (held, buys, sells) =
-            cell.map_or((0, 0, 0), |cell| (cell.quantity, cell.open_buy, cell.open_sell));
-        let larger = |buys: i64, sells: i64| {
-            held.saturating_add(buys).unsigned_abs().max(held.saturating_sub(sells).unsigned_abs())
-        };
-        let after = match self.ticket.side {
-            Side::Buy => larger(buys.saturating_add(self.ticket.quantity), sells),
-            Side::Sell => larger(buys, sells.saturating_add(self.ticket.quantity)),
-        };
-        (larger(buys, sells), after)
-    }
-
     fn examine(&mut self, number: u32, node: &Node) {
-        let Some(rate) = self.gate.positions.rate(self.ticket.row, number) else {
+        let positions = self.gate.positions;
+        let Some(rate) = positions.rate(self.ticket.row, number) else {
             return self.reasons.insert(Reason::NoFxRate);
         };
         let unit = self.unit;
-        let value = |quantity: i64| rate.convert(worth(quantity, unit));
-        let cell = self.gate.positions.cell(number, self.ticket.row);
-        let (Some(after), Some(size)) = (self.exposure(cell, value), self.size(rate)) else {
+        let value = |quantity: i64| within(rate.convert(worth(quantity, unit))?);
+        let cell = positions.cell(number, self.ticket.row);
+        let size = self.size.and_then(|size| within(rate.convert(size)?));
+        let (Some(after), Some(size)) = (self.exposure(cell, value), size) else {
             return self.reasons.insert(Reason::Overflow);
         };
-        self.order_itself(number, &node.limits, size);
+        self.order_itself(number, node, size);
+        if node.sums.unvalued != 0 && !self.reduces {
+            self.reasons.insert(Reason::Unvalued);
+        }
         self.exposures(number, node, cell, &after);
         self.losses(number, node);
         self.value_at_risk(number, node);
     }
 
-    /// The order's worth at its limit or the market's price, whichever is higher, in a node's currency.
-    fn size(&self, rate: crate::money::Rate) -> Option<i128> {
-        let contract = self.gate.positions.rows[self.ticket.row as usize].contract?;
-        let limit = match self.ticket.limit {
-            Some(limit) => unit_price(limit.nanos(), contract.multiplier.nanos())?.saturating_abs(),
-            None => 0,
-        };
-        rate.convert(worth(self.ticket.quantity, limit.max(self.unit.saturating_abs())))
-    }
-
     /// What the cell of a node is worth once the order is filled beside all open ones.
+    #[inline]
     fn exposure(&self, cell: Option<&Cell>, value: impl Fn(i64) -> Option<i128>) -> Option<After> {
         let (held, buys, sells) =
             cell.map_or((0, 0, 0), |cell| (cell.quantity, cell.open_buy, cell.open_sell));
@@ -208,18 +225,11 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
     }
 
     /// What only looks at the order.
-    fn order_itself(&mut self, number: u32, limits: &Limits, size: i128) {
-        if let Some(limit) = limits.order_size {
-            self.judge(
-                number,
-                Reason::OrderSize,
-                limit.judge(Money::from_nanos(size)),
-                limit.hard.nanos(),
-                size,
-            );
-        }
-        if let (Some(limit), Some(away)) = (limits.price_collar_bps, self.away_bps()) {
-            self.judge(number, Reason::PriceCollar, limit.judge(away), limit.hard.into(), away.into());
+    fn order_itself(&mut self, number: u32, node: &Node, size: i128) {
+        let limits = &node.limits;
+        self.money(number, Reason::OrderSize, limits.order_size, size);
+        if let Some(limit) = limits.price_collar_bps {
+            self.share(number, Reason::PriceCollar, limit, self.away_bps);
         }
         let listed =
             |list: &Vec<_>| list.binary_search(&self.gate.positions.roster.symbol(self.ticket.row)).is_ok();
@@ -227,11 +237,10 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
             self.breach(number, Reason::Restricted, true, 0, 0);
         }
         let now = self.gate.clock.now;
-        if let Some(rate) = limits.orders_per_second {
-            let node = self.gate.positions.hierarchy.node(number);
-            if !node.bucket.has_one(rate, now.0) {
-                self.breach(number, Reason::OrderRate, true, rate.into(), i128::from(rate) + 1);
-            }
+        if let Some(rate) = limits.orders_per_second
+            && !node.bucket.has_one(rate, now.0)
+        {
+            self.breach(number, Reason::OrderRate, true, rate.into(), i128::from(rate) + 1);
         }
         if let Some(window) = limits.duplicate_window_ms
             && self.came_within(u64::from(window) * 1_000_000, now)
@@ -240,30 +249,12 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
         }
     }
 
-    /// Basis points by which the limit price is worse than the market's.
-    fn away_bps(&self) -> Option<u32> {
-        let limit = i128::from(self.ticket.limit?.nanos());
-        let mark = i128::from(self.gate.positions.rows[self.ticket.row as usize].mark?.price);
-        let worse = match self.ticket.side {
-            Side::Buy => limit - mark,
-            Side::Sell => mark - limit,
-        };
-        if worse <= 0 {
-            return Some(0);
-        }
-        // Rounded up: a hair beyond the collar is beyond it. A market at zero is infinitely far from any price.
-        Some(match mark.abs() {
-            0 => u32::MAX,
-            mark => u32::try_from((worse * 10_000 + mark - 1) / mark).unwrap_or(u32::MAX),
-        })
-    }
-
     fn came_within(&self, window_ns: u64, now: UnixNanos) -> bool {
         let Some(cell) = self.gate.positions.cell(self.ticket.leaf, self.ticket.row) else { return false };
         let Ticket { side, quantity, limit, .. } = self.ticket;
         cell.recent.iter().flatten().any(|recent| {
             (recent.side, recent.quantity, recent.limit) == (side, quantity, limit)
-                && now.0.saturating_sub(recent.at.0) < window_ns
+                && now.0.abs_diff(recent.at.0) < window_ns
         })
     }
 
@@ -271,87 +262,90 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
     fn exposures(&mut self, number: u32, node: &Node, cell: Option<&Cell>, after: &After) {
         let before = cell.map_or_else(Default::default, |cell| cell.worth);
         let (limits, sums) = (&node.limits, &node.sums);
-        let money = |limit: crate::Limit<Money>, used: i128| {
-            (limit.judge(Money::from_nanos(used)), limit.hard.nanos())
-        };
-        if let Some(limit) = limits.position.filter(|_| after.gross > before.gross) {
-            let (verdict, hard) = money(limit, after.gross);
-            self.judge(number, Reason::PositionLimit, verdict, hard, after.gross);
-        }
-        let gross = sums.gross - before.gross + after.gross;
-        if let Some(limit) = limits.gross.filter(|_| gross > sums.gross) {
-            let (verdict, hard) = money(limit, gross);
-            self.judge(number, Reason::GrossLimit, verdict, hard, gross);
+        if after.gross > before.gross {
+            self.money(number, Reason::PositionLimit, limits.position, after.gross);
+            let gross = sums.gross - before.gross + after.gross;
+            self.money(number, Reason::GrossLimit, limits.gross, gross);
+            if let Some(limit) = limits.concentration_bps {
+                self.concentration(number, limit, after.gross, node.equity());
+            }
         }
         let was = sums.long.abs().max(sums.short.abs());
         let (long, short) = (sums.long - before.long + after.long, sums.short - before.short + after.short);
         let net = long.abs().max(short.abs());
-        if let Some(limit) = limits.net.filter(|_| net > was) {
-            let (verdict, hard) = money(limit, net);
-            self.judge(number, Reason::NetLimit, verdict, hard, net);
+        if net > was {
+            self.money(number, Reason::NetLimit, limits.net, net);
         }
-        if let Some(limit) = limits.concentration_bps.filter(|_| after.gross > before.gross) {
-            let equity = node.equity();
-            let share = match equity {
-                ..=0 => u32::MAX,
-                _ => u32::try_from(after.gross.saturating_mul(10_000) / equity).unwrap_or(u32::MAX),
-            };
-            self.judge(
-                number,
-                Reason::ConcentrationLimit,
-                limit.judge(share),
-                limit.hard.into(),
-                share.into(),
-            );
+    }
+
+    fn concentration(&mut self, number: u32, limit: Limit<u32>, exposure: i128, equity: i128) {
+        // Where nothing is left, every exposure is all of it. A quotient costs more than a product, and mostly nobody
+        // wants to know it.
+        let least = limit.soft.unwrap_or(limit.hard);
+        if equity > 0 && exposure * 10_000 <= i128::from(least).saturating_mul(equity) {
+            return;
         }
+        let share = match equity {
+            ..=0 => u32::MAX,
+            _ => u32::try_from((exposure * 10_000 - 1) / equity + 1).unwrap_or(u32::MAX),
+        };
+        self.share(number, Reason::ConcentrationLimit, limit, share);
     }
 
     /// Drawdown and the day's loss: once beyond, only what reduces a position is let through.
     fn losses(&mut self, number: u32, node: &Node) {
-        let limits = [
-            (node.limits.drawdown, node.drawdown(), Reason::DrawdownLimit),
-            (node.limits.daily_loss, node.daily_loss(), Reason::DailyLossLimit),
-        ];
-        for (limit, lost, reason) in limits {
-            let Some(limit) = limit else { continue };
-            let verdict = limit.judge(Money::from_nanos(lost));
-            if (verdict.soft || verdict.hard) && self.grows(number) {
-                self.judge(number, reason, verdict, limit.hard.nanos(), lost);
-            }
+        if !self.reduces {
+            self.money(number, Reason::DrawdownLimit, node.limits.drawdown, node.drawdown());
+            self.money(number, Reason::DailyLossLimit, node.limits.daily_loss, node.daily_loss());
         }
     }
 
     fn value_at_risk(&mut self, number: u32, node: &Node) {
-        let Some(limit) = node.limits.var else { return };
+        // Whatever it is, it is not beyond the largest amount: so a firm says that it goes without.
+        let Some(limit) = node.limits.var.filter(|limit| *limit != WITHOUT) else { return };
         let positions = self.gate.positions;
         let units = Quantity::from_nanos(self.ticket.quantity).to_f64();
         let signed = if self.ticket.side == Side::Buy { units } else { -units };
         let change = positions.per_unit(self.ticket.row, number).map(|unit| signed * unit);
         let var = change.and_then(|change| positions.model.var_after(number, self.ticket.row, change));
-        let unvalued = node.sums.unvalued != 0;
-        let Some((before, after)) = var.filter(|_| !unvalued) else {
-            if !self.grows(number) {
-                return;
+        let Some((before, after)) = var.filter(|_| node.sums.unvalued == 0) else {
+            if !self.reduces {
+                self.breach(number, Reason::VarUnknown, true, limit.hard.nanos(), 0);
             }
-            return self.breach(number, Reason::VarUnknown, true, limit.hard.nanos(), 0);
+            return;
         };
         if after > before {
-            let verdict = limit.judge(Money::from_nanos(after));
-            self.judge(number, Reason::VarLimit, verdict, limit.hard.nanos(), after);
+            self.money(number, Reason::VarLimit, Some(limit), after);
         }
     }
 
-    fn judge(&mut self, node: u32, reason: Reason, verdict: Verdict, limit: i128, after: i128) {
-        if verdict.hard || verdict.soft {
-            self.breach(node, reason, verdict.hard, limit, after);
+    #[inline]
+    fn money(&mut self, node: u32, reason: Reason, limit: Option<Limit<Money>>, used: i128) {
+        let Some(Limit { soft, hard }) = limit else { return };
+        self.judge(node, reason, soft.map(Money::nanos), hard.nanos(), used);
+    }
+
+    /// Basis points.
+    #[inline]
+    fn share(&mut self, node: u32, reason: Reason, Limit { soft, hard }: Limit<u32>, used: u32) {
+        self.judge(node, reason, soft.map(i128::from), hard.into(), used.into());
+    }
+
+    #[inline]
+    fn judge(&mut self, node: u32, reason: Reason, soft: Option<i128>, hard: i128, used: i128) {
+        if used > hard {
+            self.breach(node, reason, true, hard, used);
+        } else if let Some(soft) = soft.filter(|soft| used > *soft) {
+            self.breach(node, reason, false, soft, used);
         }
     }
 
+    #[cold]
     fn breach(&mut self, node: u32, reason: Reason, hard: bool, limit: i128, after: i128) {
         if hard {
-            self.reasons.insert(reason)
+            self.reasons.insert(reason);
         } else {
-            self.warnings.insert(reason)
+            self.warnings.insert(reason);
         }
         (self.sink)(Breach { node, reason, hard, limit, after });
     }

@@ -1,5 +1,7 @@
 //! The firm, its portfolios, their books and strategies: names, limits, and what all positions below add up to.
 
+use std::collections::BTreeSet;
+
 use nautilus_messages::mesh::{Desk, Scope};
 use nautilus_types::{Currency, DeskName, Money};
 use serde::{Deserialize, Serialize};
@@ -71,7 +73,7 @@ pub(crate) struct Node {
     pub(crate) limits: Limits,
     pub(crate) state: TradingState,
     pub(crate) bucket: Bucket,
-    /// Highest profit so far.
+    /// Highest profit so far, of those that were looked at.
     pub(crate) peak: i128,
     /// Profit when the day began.
     pub(crate) day_start: i128,
@@ -91,7 +93,7 @@ pub(crate) struct Sums {
     /// Signed, as positions stand.
     pub(crate) net: i128,
     pub(crate) profit: i128,
-    /// Positions without a price or a rate: what is known of the rest is not all.
+    /// Positions without a price of the market or a rate: what is known of the rest is not all.
     pub(crate) unvalued: u32,
 }
 
@@ -106,7 +108,7 @@ impl Node {
     }
 
     pub(crate) fn drawdown(&self) -> i128 {
-        self.peak.saturating_sub(self.sums.profit)
+        self.peak.saturating_sub(self.sums.profit).max(0)
     }
 }
 
@@ -143,10 +145,13 @@ impl Hierarchy {
     /// From nodes that were kept.
     pub(crate) fn from_nodes(nodes: Vec<Node>) -> Result<Self, String> {
         let mut this = Self { nodes, by_desk: Index::default() };
-        let firm_is_first = this.nodes.first().is_some_and(|node| node.scope == Scope::default());
+        let is_firm = |node: &Node| node.scope == Scope::default() && node.parent == NOWHERE;
+        let firm_is_first = this.nodes.first().is_some_and(is_firm);
         let in_order = |(number, node): (usize, &Node)| (node.parent as usize) < number;
+        let scopes: BTreeSet<Scope> = this.nodes.iter().map(|node| node.scope).collect();
         if !firm_is_first
             || this.nodes.len() > NODES_MAX
+            || scopes.len() != this.nodes.len()
             || !this.nodes.iter().enumerate().skip(1).all(in_order)
         {
             return Err("its portfolios contradict each other".to_owned());
@@ -267,5 +272,11 @@ mod tests {
         broken[1].parent = 3;
         assert!(Hierarchy::from_nodes(broken).is_err());
         assert!(Hierarchy::from_nodes(Vec::new()).is_err());
+        let mut circular = all.nodes.clone();
+        circular[0].parent = FIRM;
+        assert!(Hierarchy::from_nodes(circular).is_err());
+        let mut twice = all.nodes.clone();
+        twice.push(twice[3].clone());
+        assert!(Hierarchy::from_nodes(twice).is_err());
     }
 }

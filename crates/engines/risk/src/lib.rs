@@ -34,7 +34,7 @@ pub use facts::{Change, Portfolio};
 pub use forecasts::ForecastRow;
 pub use hierarchy::TradingState;
 pub use limits::{Limit, Limits, RESTRICTED_MAX};
-pub use measured::{RiskView, Trade, WhatIf};
+pub use measured::{RiskView, Trade, WhatIf, backtest_of};
 pub use measures::{
     ConfidenceInterval, Distribution, ErrorRule, HorizonRule, Interval, Method, QuantileConvention, Sampling,
     ScenarioMatrix, Spectrum, StandardError, VarAnswer, VarRequest, Volatility, calculate_var,

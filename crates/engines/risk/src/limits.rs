@@ -38,7 +38,8 @@ pub struct Limits {
     pub position: Option<Limit<Money>>,
     /// Exposure in one instrument as a share of capital plus profit, in basis points.
     pub concentration_bps: Option<Limit<u32>>,
-    /// 99 % value at risk of the factor model over one scenario's horizon, all open orders counted as filled.
+    /// 99 % value at risk of the factor model over one scenario's horizon, all open orders counted as filled. The
+    /// largest amount that there is says that it may be anything, and unknown.
     pub var: Option<Limit<Money>>,
     /// Loss since the highest profit so far.
     pub drawdown: Option<Limit<Money>>,
@@ -50,7 +51,7 @@ pub struct Limits {
     pub price_collar_bps: Option<Limit<u32>>,
     /// Accepted orders per second, with a second's worth at once.
     pub orders_per_second: Option<u32>,
-    /// How soon the same order of a strategy may come again.
+    /// How soon the same order of a strategy may come again; its last four in the instrument are remembered.
     pub duplicate_window_ms: Option<u32>,
     /// Instruments that may not be traded; an empty list says that all may.
     pub restricted: Option<Vec<Symbol>>,
@@ -61,7 +62,7 @@ pub(crate) mod kinds {
     pub(crate) const ALL: u16 = (1 << 12) - 1;
 }
 
-/// Money limits on what the market does, which are watched between orders, too.
+/// Which of a limit's amounts something is beyond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) soft: bool,

@@ -13,6 +13,7 @@ use crate::forecasts::{CONFIDENCE, Forecast, ForecastRow};
 use crate::live::{TailRisk, Uncovered};
 use crate::model::Scenarios;
 use crate::positions::Positions;
+use crate::validation::{self, BacktestAnswer, backtest};
 use crate::{RiskError, ScenarioMatrix};
 
 /// Measures are looked at no more often than this, to see whether they have moved.
@@ -225,7 +226,9 @@ impl RiskEngine {
             let Some(portfolio) = held.scope.portfolio else { continue };
             let outcome = Money::from_nanos(held.sums.profit.saturating_sub(held.day_start)).to_f64();
             let closed = self.forecasts.outcome(portfolio, outcome);
-            let next = self.positions.model.measure(node, CONFIDENCE).and_then(Result::ok).map(|measured| {
+            // Nothing is forecast of a portfolio that cannot lose.
+            let measured = self.positions.model.measure(node, CONFIDENCE).and_then(Result::ok);
+            let next = measured.filter(|measured| measured.tail.es > 0.0).map(|measured| {
                 let tail = (measured.tail.var, measured.tail.es);
                 Forecast::new(day, tail, self.positions.model.pnl(node))
             });
@@ -277,4 +280,24 @@ fn has_moved(sent: &RiskMetric, now: &RiskMetric, share: f64) -> bool {
         || moved(sent.gross.to_f64(), now.gross.to_f64())
         || moved(sent.net.to_f64(), now.net.to_f64())
         || moved(sent.pnl.to_f64(), now.pnl.to_f64())
+}
+
+/// Whether a record's forecasts were right.
+///
+/// # Errors
+/// No forecast has an outcome yet.
+pub fn backtest_of(rows: &[ForecastRow]) -> Result<BacktestAnswer, RiskError> {
+    if rows.is_empty() {
+        let reason =
+            "no day's forecast has an outcome yet: one is made when a day begins, and closed when it ends";
+        return Err(RiskError::new("no_forecasts", "portfolio", reason));
+    }
+    let forecast = |row: &ForecastRow| validation::Forecast {
+        var: row.var,
+        es: Some(row.es),
+        confidence: CONFIDENCE,
+        pit: Some(row.pit),
+        pnl: row.outcome,
+    };
+    backtest(&rows.iter().map(forecast).collect::<Vec<_>>())
 }

@@ -44,7 +44,7 @@ impl From<&Instrument> for Contract {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     pub(crate) price: i64,
-    /// When the market said so.
+    /// When the market said so; zero where it has not yet, and an execution's price is all there is.
     pub(crate) at: UnixNanos,
     /// From a live feed, so that the wall clock tells its age; a recording's is told by the recording's time.
     pub(crate) live: bool,
@@ -58,6 +58,8 @@ pub(crate) struct Row {
     pub(crate) mark: Option<Mark>,
     /// Quotes mark it; trades do only where there are no quotes.
     pub(crate) quoted: bool,
+    /// The source starts over: what comes next may have happened before what came last.
+    pub(crate) starts_over: bool,
     /// Price of one unit at the mark.
     #[serde(skip)]
     pub(crate) unit: Option<i64>,
@@ -102,6 +104,7 @@ pub(crate) struct Worth {
     /// A strategy's, in its own and in the firm's currency.
     profit: i128,
     firm_profit: i128,
+    /// Without a price of the market or a rate.
     pub(crate) unvalued: bool,
 }
 
@@ -112,10 +115,15 @@ impl Cell {
         Self { node, row, account, quantity, open_buy, open_sell, recent: [None; 4], worth: Worth::default() }
     }
 
+    /// Whether nothing is held or ordered.
+    #[inline]
+    fn is_flat(&self) -> bool {
+        (self.quantity, self.open_buy, self.open_sell) == (0, 0, 0)
+    }
+
     /// Whether nothing is held, ordered or was made.
     pub(crate) fn is_empty(&self) -> bool {
-        let blank = self.account.is_none_or(|account| account == Account::default());
-        blank && (self.quantity, self.open_buy, self.open_sell) == (0, 0, 0)
+        self.is_flat() && self.account.is_none_or(|account| account == Account::default())
     }
 }
 
@@ -211,7 +219,7 @@ impl Positions {
     #[inline]
     pub(crate) fn mark(&mut self, row: u32, mark: Mark) {
         let entry = &mut self.rows[row as usize];
-        let moved = entry.mark.is_none_or(|old| old.price != mark.price);
+        let moved = entry.mark.is_none_or(|old| old.price != mark.price || old.at == UnixNanos(0));
         entry.mark = Some(mark);
         if moved {
             self.revalue(row);
@@ -223,13 +231,8 @@ impl Positions {
         let entry = &mut self.rows[row as usize];
         let unit = |contract: Contract| unit_price(entry.mark?.price, contract.multiplier.nanos());
         entry.unit = entry.contract.and_then(unit);
-        let holders = entry.holders.len();
-        for holder in 0..holders {
+        for holder in 0..entry.holders.len() {
             self.settle(self.rows[row as usize].holders[holder]);
-        }
-        // Whatever is above a holder holds the instrument, too.
-        for holder in 0..holders {
-            self.raise_peak(self.cells[self.rows[row as usize].holders[holder] as usize].node);
         }
     }
 
@@ -281,12 +284,6 @@ impl Positions {
         nodes[FIRM as usize].sums.profit += firm_made;
     }
 
-    /// Once all cells are settled: on the way there profits were added up that never were.
-    fn raise_peak(&mut self, node: u32) {
-        let node = &mut self.hierarchy.nodes[node as usize];
-        node.peak = node.peak.max(node.sums.profit);
-    }
-
     /// Nothing where the worth is not known: sums and measures say so.
     fn exposure(&self, cell: &Cell, worth: &Worth) -> Exposure {
         let per_unit = self.per_unit(cell.row, cell.node).filter(|_| !worth.unvalued).unwrap_or(0.0);
@@ -328,7 +325,10 @@ impl Positions {
     }
 
     fn valued(&self, cell: &Cell) -> Option<Worth> {
-        let unit = self.rows[cell.row as usize].unit?;
+        let row = &self.rows[cell.row as usize];
+        let is_flat = cell.is_flat();
+        // What is closed needs no price any more.
+        let unit = if is_flat { 0 } else { row.unit? };
         let rate = self.rate(cell.row, cell.node)?;
         let value = |quantity: i64| within(rate.convert(worth(quantity, unit))?);
         let long = value(cell.quantity.checked_add(cell.open_buy)?)?;
@@ -338,6 +338,7 @@ impl Positions {
             long,
             short,
             net: value(cell.quantity)?,
+            unvalued: !is_flat && row.mark.is_none_or(|mark| mark.at == UnixNanos(0)),
             ..Worth::default()
         };
         if let Some(account) = &cell.account {
@@ -348,16 +349,30 @@ impl Positions {
         Some(worth_)
     }
 
-    /// Books an execution of a signed quantity. `None` when an amount does not fit; nothing is changed then.
-    pub(crate) fn book(&mut self, leaf: u32, row: u32, quantity: i64, price: i64, fee: i128) -> Option<()> {
+    /// A strategy's account once an execution of a signed quantity is booked. `None` when an amount does not fit.
+    pub(crate) fn booked(
+        &self,
+        leaf: u32,
+        row: u32,
+        quantity: i64,
+        price: i64,
+        fee: i128,
+    ) -> Option<Account> {
         let contract = self.rows[row as usize].contract?;
         let unit = unit_price(price, contract.multiplier.nanos())?;
         let fits = |node: u32| self.cell(node, row).map_or(0, |cell| cell.quantity).checked_add(quantity);
         self.hierarchy.path(leaf).try_for_each(|node| fits(node).map(drop))?;
-        let place = self.admit(leaf, row) as usize;
-        let account = self.cells[place].account.as_mut()?;
+        let mut account = self.cell(leaf, row).and_then(|cell| cell.account).unwrap_or_default();
         account.book(quantity, worth(quantity, unit), fee)?;
-        if self.rows[row as usize].mark.is_none() {
+        Some(account)
+    }
+
+    /// Books an execution of a signed quantity. `None` when an amount does not fit; nothing is changed then.
+    pub(crate) fn book(&mut self, leaf: u32, row: u32, quantity: i64, price: i64, fee: i128) -> Option<()> {
+        let account = self.booked(leaf, row, quantity, price, fee)?;
+        let place = self.admit(leaf, row) as usize;
+        self.cells[place].account = Some(account);
+        if quantity != 0 && self.rows[row as usize].mark.is_none() {
             // The only price there is, until the market says one.
             self.rows[row as usize].mark = Some(Mark { price, at: UnixNanos(0), live: true });
             self.revalue(row);
@@ -386,11 +401,6 @@ impl Positions {
             self.settle(place);
             node = self.hierarchy.node(node).parent;
         }
-        let mut node = leaf;
-        while node != NOWHERE {
-            self.raise_peak(node);
-            node = self.hierarchy.node(node).parent;
-        }
     }
 
     /// Remembers an accepted order of a strategy.
@@ -406,7 +416,13 @@ impl Positions {
         self.rates = rates;
         self.add_up_capital();
         (0..self.cells.len() as u32).for_each(|place| self.settle(place));
-        (0..self.hierarchy.nodes.len() as u32).for_each(|node| self.raise_peak(node));
+    }
+
+    /// Currencies that instruments of positions are quoted in and that have a rate.
+    pub(crate) fn currencies_with_rate(&self) -> impl Iterator<Item = Currency> {
+        let held = self.rows.iter().filter(|row| !row.holders.is_empty());
+        held.filter_map(|row| Some(row.contract?.currency))
+            .filter(|currency| self.rates.contains_key(currency))
     }
 
     /// The firm's capital: that of its portfolios.
@@ -444,9 +460,7 @@ impl Positions {
             }
             this.enter(place);
         }
-        let peaks: Vec<i128> = this.hierarchy.nodes.iter().map(|node| node.peak).collect();
         (0..this.rows.len() as u32).for_each(|row| this.revalue(row));
-        this.hierarchy.nodes.iter_mut().zip(peaks).for_each(|(node, peak)| node.peak = peak);
         Ok(this)
     }
 
@@ -463,7 +477,8 @@ impl Positions {
     }
 }
 
+/// An amount that sums can be made of.
 #[inline]
-fn within(amount: i128) -> Option<i128> {
+pub(crate) fn within(amount: i128) -> Option<i128> {
     (amount.abs() <= AMOUNT_MAX).then_some(amount)
 }

@@ -36,7 +36,7 @@ pub(crate) struct Proposals {
 impl Proposals {
     /// The number of the next one.
     pub(crate) fn next(&self) -> u64 {
-        self.last + 1
+        self.last.saturating_add(1)
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -54,6 +54,13 @@ impl Proposals {
 
     pub(crate) fn remove(&mut self, id: u64) {
         self.waiting.remove(&id);
+    }
+
+    /// A change has come into force: what waits of its kind and at its place was asked for when things were otherwise.
+    pub(crate) fn supersede(&mut self, scope: &Scope, change: &Change) {
+        let kind = std::mem::discriminant(change);
+        self.waiting
+            .retain(|_, waits| waits.scope != *scope || std::mem::discriminant(&waits.change) != kind);
     }
 
     /// In order of their numbers.

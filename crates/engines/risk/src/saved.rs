@@ -32,7 +32,7 @@ struct Saved<R, N, W, C, F, O, E, U, P, A, X, S> {
     unbooked: U,
     proposals: P,
     dead_man_ms: u64,
-    now: UnixNanos,
+    recorded_at: UnixNanos,
     market: UnixNanos,
     day: u64,
     alerts: A,
@@ -70,7 +70,7 @@ impl RiskEngine {
             unbooked: &self.unbooked,
             proposals: &self.proposals,
             dead_man_ms: self.dead_man.timeout_ms,
-            now: self.clock.now,
+            recorded_at: self.recorded_at,
             market: self.clock.market,
             day: self.day,
             alerts: &self.alerts,
@@ -103,13 +103,20 @@ impl RiskEngine {
             positions.adopt(saved.scenarios, None).map_err(|error| error.to_string())?;
         }
         let orders = Orders::from_list(saved.orders, self.settings.orders_remembered)?;
+        let (nodes, rows) = (positions.hierarchy.nodes.len(), positions.rows.len());
+        let has_place = |order: &Order| (order.leaf as usize) < nodes && (order.row as usize) < rows;
+        if orders.iter().any(|order| order.left != 0 && !has_place(order)) {
+            return Err("an open order belongs nowhere".to_owned());
+        }
         self.positions = positions;
         self.orders = orders;
         self.executions = Executions::from_list(saved.executions, self.settings.orders_remembered);
         self.unbooked = saved.unbooked;
         self.proposals = saved.proposals;
+        self.known_until = UnixNanos(0);
         self.dead_man = DeadMan { timeout_ms: saved.dead_man_ms, alive: None };
-        self.clock = crate::gate::Clock { now: saved.now, market: saved.market };
+        self.clock = crate::gate::Clock { now: saved.recorded_at, market: saved.market };
+        self.recorded_at = saved.recorded_at;
         self.day = saved.day;
         self.alerts = saved.alerts;
         self.forecasts = saved.forecasts;

@@ -29,7 +29,7 @@ use nautilus_numerics::MatrixError;
 use crate::RiskError;
 
 /// One backend on one core: the widest vector unit that `hardware` uses.
-fn pinned(hardware: &Hardware) -> Hardware {
+pub(crate) fn pinned(hardware: &Hardware) -> Hardware {
     let on =
         |id: BackendId| hardware.status().backends.iter().any(|status| status.backend == id && status.on);
     let portable = Listing { id: BackendId::Portable, backend: Ok(Arc::new(backends::Portable)) };

@@ -36,7 +36,7 @@ pub struct PartView {
     pub profit_today: Money,
     /// Loss since the highest profit.
     pub drawdown: Money,
-    /// Positions without a price or a rate, which no sum contains.
+    /// Positions without a price of the market or a rate: sums hold them at an execution's price, or not at all.
     pub unvalued: u32,
 }
 

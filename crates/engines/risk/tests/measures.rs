@@ -5,7 +5,8 @@
 use nautilus_engine_risk::{
     HorizonRule, Method, QuantileConvention, RiskError, ScenarioMatrix, VarAnswer, VarRequest, calculate_var,
 };
-use nautilus_hardware::Hardware;
+use nautilus_hardware::{Hardware, Options, Switches, backends};
+use nautilus_numerics::normal_quantile;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -493,5 +494,119 @@ proptest! {
         let scale = days as f64 * gross(&request);
         prop_assert!(near(answer.var, expected.0, scale) && near(answer.es, expected.1, scale));
         prop_assert_eq!(answer.scenarios, rows - days + 1);
+    }
+}
+
+/// Uniform numbers between 0 and 1 (Knuth's MMIX).
+fn uniform(state: &mut u64) -> f64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    ((*state >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+}
+
+#[test]
+fn a_grid_of_the_normal_distribution_has_its_closed_forms() {
+    let n = 100_000;
+    let pnl: Vec<f64> = (0..n).map(|i| normal_quantile((f64::from(i) + 0.5) / f64::from(n))).collect();
+    let at = |confidence| {
+        ask(&VarRequest {
+            scenario_pnl: Some(pnl.clone()),
+            confidence,
+            evar: true,
+            ..VarRequest::new(Method::Historical)
+        })
+        .unwrap()
+    };
+    let density = |z: f64| (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let near = |found: f64, expected: f64, share: f64| {
+        assert!((found - expected).abs() <= share * expected, "{found}, not {expected}");
+    };
+    for confidence in [0.9, 0.95, 0.99] {
+        let (answer, q) = (at(confidence), 1.0 - confidence);
+        let z = normal_quantile(confidence);
+        let shortfall = density(z) / q;
+        near(answer.var, z, 2e-4);
+        near(answer.es, shortfall, 2e-4);
+        // VaR: √(q(1 − q)/n)/f. ES: the variance of a normal tail is 1 + z·ES − ES².
+        near(answer.standard_error.var.unwrap(), (q * (1.0 - q) / f64::from(n)).sqrt() / density(z), 5e-3);
+        let within = 1.0 + z * shortfall - shortfall * shortfall;
+        let beyond = (1.0 - q) * (shortfall - z).powi(2);
+        near(answer.standard_error.es.unwrap(), ((within + beyond) / (q * f64::from(n))).sqrt(), 5e-3);
+    }
+    // The grid ends at 4.4, where the exponential of the entropic measure still has some weight.
+    near(at(0.9).evar.unwrap(), (2.0 * 10.0_f64.ln()).sqrt(), 5e-3);
+}
+
+/// The share of `samples` whose interval of VaR holds `var`.
+fn coverage(var: f64, samples: u32, mut sample: impl FnMut() -> VarRequest) -> f64 {
+    let holds = (0..samples).filter(|_| {
+        let interval = ask(&sample()).unwrap().confidence_interval.var;
+        interval.lower.is_some_and(|lower| lower <= var) && interval.upper.is_none_or(|upper| var <= upper)
+    });
+    holds.count() as f64 / f64::from(samples)
+}
+
+#[test]
+fn intervals_hold_the_true_value_as_often_as_they_say() {
+    let mut state = 1;
+    let mut pnl = |n: usize| Some((0..n).map(|_| normal_quantile(uniform(&mut state))).collect());
+    let one_day = VarRequest { confidence: 0.95, ..VarRequest::new(Method::Historical) };
+    let z = normal_quantile(0.95);
+    let share = coverage(z, 1000, || VarRequest { scenario_pnl: pnl(300), ..one_day.clone() });
+    assert!((0.94..0.98).contains(&share), "{share}");
+    // Overlapping sums count as a fifth of their number: as many as do not overlap.
+    let five_days = VarRequest { horizon_days: 5.0, horizon_rule: HorizonRule::Overlapping, ..one_day };
+    let share =
+        coverage(z * 5.0_f64.sqrt(), 400, || VarRequest { scenario_pnl: pnl(1000), ..five_days.clone() });
+    assert!((0.93..1.0).contains(&share), "{share}");
+}
+
+#[test]
+fn an_end_that_scenarios_do_not_reach_is_open() {
+    let pnl: Vec<f64> = (1..=100).map(f64::from).collect();
+    let answer = ask(&VarRequest { scenario_pnl: Some(pnl), ..VarRequest::new(Method::Historical) }).unwrap();
+    let interval = answer.confidence_interval.var;
+    // P(none of 100 is below the quantile) is 0.37; P(at most 3 are) is 0.98.
+    assert_eq!((answer.var, interval.lower, interval.upper), (-1.0, Some(-4.0), None));
+    assert_eq!((answer.standard_error.es, answer.confidence_interval.es.upper), (None, None));
+}
+
+#[test]
+fn a_filter_that_never_forgets_changes_nothing() {
+    let reference: Value = serde_json::from_str(REFERENCE).unwrap();
+    let body =
+        json!({"returns": reference["returns"], "positions": reference["positions"], "confidence": 0.95});
+    let plain = parse(body);
+    let still = VarRequest {
+        method: Method::FilteredHistorical,
+        decay: Some(1.0 - f64::EPSILON / 2.0),
+        ..plain.clone()
+    };
+    let (plain, still) = (ask(&plain).unwrap(), ask(&still).unwrap());
+    assert!((plain.var - still.var).abs() <= 1e-12 * plain.var);
+    assert!((plain.es - still.es).abs() <= 1e-12 * plain.es);
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let (mut state, columns) = (7, 129);
+    let values: Vec<f64> = (0..columns * 3001).map(|_| uniform(&mut state) - 0.5).collect();
+    let positions = (0..columns).map(|_| uniform(&mut state) - 0.5).collect();
+    let request = VarRequest {
+        returns: Some(ScenarioMatrix::new(values, columns).unwrap()),
+        positions: Some(positions),
+        evar: true,
+        ..VarRequest::new(Method::Historical)
+    };
+    let hardware = |workers_max| {
+        let options = Options { workers_max, ..Options::default() };
+        Hardware::new(backends::listings(), Switches::default(), options)
+    };
+    let (one, all) = (hardware(1), hardware(0));
+    // Now it cuts products over cores, and chooses by speed.
+    all.calibrate(|_, _| {}).expect("nobody else calibrates this one");
+    for method in [Method::Historical, Method::FilteredHistorical, Method::AgeWeighted] {
+        let request = VarRequest { method, ..request.clone() };
+        let by = |hardware| serde_json::to_string(&calculate_var(hardware, &request).unwrap()).unwrap();
+        assert_eq!(by(&all), by(&one));
     }
 }

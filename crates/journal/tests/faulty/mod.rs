@@ -166,6 +166,7 @@ impl Disk {
                 }
             }
         }
+        data.pending.clear();
         data.seen.clone_from(&data.kept);
         format!("{name} at {at}, kind {kind}")
     }

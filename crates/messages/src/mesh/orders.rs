@@ -190,6 +190,8 @@ reasons! {
     JournalFull = "journal_full",
     /// The amount is out of range.
     Overflow = "overflow",
+    /// Something that is held has no price or no rate, so that exposures and losses are not known.
+    Unvalued = "unvalued",
 }
 
 const _: () = assert!(Reason::ALL.len() <= 32);

@@ -95,7 +95,11 @@ impl American {
                 }
                 self.european.value(spot)? + scale * boundary.premium(moneyness)
             }
-            Exercise::Tree => leisen_reimer(terms, spot, STEPS)?,
+            Exercise::Tree => {
+                let value = leisen_reimer(terms, spot, STEPS)?;
+                // The tree rounds what exercising pays.
+                if value <= intrinsic + 1e-12 * terms.strike { intrinsic } else { value }
+            }
         };
         if waiting.is_finite() { Ok(waiting.max(intrinsic)) } else { Err(OptionError::Overflow) }
     }
@@ -136,16 +140,17 @@ impl American {
         finite(greeks)
     }
 
-    /// The value and its slope by the spot, at a spot of at least 0: what a search asks for again and again.
+    /// Value, delta, gamma and theta at a spot of at least 0, the rest 0: what costs little once it is prepared.
     ///
     /// # Errors
-    /// The spot is negative or not finite, or the value is not finite.
-    pub fn value_and_delta(&self, spot: f64) -> Result<(f64, f64), OptionError> {
+    /// The spot is negative or not finite, or a derivative is not finite.
+    pub fn greeks_by_spot(&self, spot: f64) -> Result<Greeks, OptionError> {
         not_negative("spot", spot)?;
-        if self.exercise == Exercise::Late {
-            return self.european.greeks(spot).map(|greeks| (greeks.value, greeks.delta));
+        if self.exercise != Exercise::Late {
+            return finite(self.by_spot(spot)?);
         }
-        self.by_spot(spot).map(|greeks| (greeks.value, greeks.delta))
+        let Greeks { value, delta, gamma, theta, .. } = self.european.greeks(spot)?;
+        Ok(Greeks { value, delta, gamma, theta, ..Greeks::default() })
     }
 
     /// Value, delta, gamma and theta.
@@ -160,14 +165,18 @@ impl American {
         }
         if let Exercise::Boundary(boundary) = &self.exercise {
             let (moneyness, scale) = self.as_put(spot);
-            let Premium { value: premium, slope, curvature } = boundary.premium_and_derivatives(moneyness);
-            let european = self.european.greeks(spot)?;
-            // Of K·p(S/K) for a put and of S·p(K/S) for a call.
-            let (slope, curvature) = match kind {
-                OptionKind::Put => (slope, curvature / scale),
-                OptionKind::Call => (premium - moneyness * slope, curvature * moneyness * moneyness / scale),
+            let (delta, curvature) = self.integrals(boundary, moneyness)?;
+            greeks.delta = delta;
+            let curvature = match boundary.near(moneyness) {
+                None => curvature,
+                Some((far, way)) => {
+                    let beside = boundary.curvature_beside();
+                    beside + way * (self.integrals(boundary, far)?.1 - beside)
+                }
             };
-            (greeks.delta, greeks.gamma) = (european.delta + slope, european.gamma + curvature);
+            // Of K·p(S/K) for a put and of S·p(K/S) for a call.
+            let stretch = if kind == OptionKind::Put { 1.0 } else { moneyness * moneyness };
+            greeks.gamma = curvature * stretch / scale;
         } else {
             let step = 1e-3 * spot;
             let (up, down) = (self.value(spot + step)?, self.value(spot - step)?);
@@ -175,8 +184,27 @@ impl American {
             greeks.gamma = (up - 2.0 * value + down) / (step * step);
         }
         let diffusion = 0.5 * volatility * volatility * spot * spot * greeks.gamma;
-        greeks.theta = rate * value - (rate - dividend_yield) * spot * greeks.delta - diffusion;
+        // Whoever has more time may do as whoever has less.
+        greeks.theta = (rate * value - (rate - dividend_yield) * spot * greeks.delta - diffusion).min(0.0);
         Ok(greeks)
+    }
+
+    /// Delta, and the second derivative of the put with strike 1 that it is, at a spot of that.
+    fn integrals(&self, boundary: &Boundary, moneyness: f64) -> Result<(f64, f64), OptionError> {
+        let Premium { value, slope, curvature } = boundary.premium_and_derivatives(moneyness);
+        let OptionTerms { kind, strike, .. } = *self.terms();
+        match kind {
+            OptionKind::Put => {
+                let european = self.european.greeks(moneyness * strike)?;
+                Ok((european.delta + slope, european.gamma * strike + curvature))
+            }
+            OptionKind::Call => {
+                let spot = strike / moneyness;
+                let european = self.european.greeks(spot)?;
+                let bent = european.gamma * spot / (moneyness * moneyness);
+                Ok((european.delta + value - moneyness * slope, bent + curvature))
+            }
+        }
     }
 
     /// The spot of the put with strike 1 that it is, and what that put's value is multiplied by.

@@ -21,6 +21,8 @@ const PRICING_POINTS: usize = 48;
 /// Iterations, at most, and the relative change of the boundary that ends them; about ten are usual.
 const ITERATIONS_MAX: usize = 100;
 const SETTLED: f64 = 1e-10;
+/// How near the boundary is, in σ·√T.
+const MARGIN: f64 = 0.02;
 /// Iterations that the next one is mixed of.
 const MEMORY: usize = 6;
 
@@ -106,6 +108,9 @@ fn quadrature(count: usize) -> Vec<Point> {
 pub(super) struct Boundary {
     /// At or below this spot it is exercised now.
     critical: f64,
+    /// In the logarithm of the spot.
+    margin: f64,
+    curvature: f64,
     moments: Vec<Moment>,
 }
 
@@ -130,6 +135,25 @@ pub(super) struct Premium {
     pub(super) curvature: f64,
 }
 
+/// Which of the two conditions on the boundary is iterated; both have the same solution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Equation {
+    /// Delta is −1 there: A of Andersen, Lake and Offengenden, the faster one.
+    Slope,
+    /// The value is 1 − B there: B of theirs, which settles where the rate is large beside the variance.
+    Value,
+}
+
+impl Equation {
+    /// What is integrated for the cash and for the asset, less interest and dividends.
+    fn kernels(self, d1: f64, d2: f64, deviation: f64) -> (f64, f64) {
+        match self {
+            Self::Slope => (normal_density(d2) / deviation, normal_cdf(d1) + normal_density(d1) / deviation),
+            Self::Value => (normal_cdf(d2), normal_cdf(d1)),
+        }
+    }
+}
+
 /// The market of a put with strike 1 and the boundary's limit before its end.
 struct Problem {
     rate: f64,
@@ -150,25 +174,29 @@ impl Boundary {
     ) -> Result<Option<Self>, OptionError> {
         let start = if dividend_yield > rate { libm::log(rate / dividend_yield) } else { 0.0 };
         let problem = Problem { rate, dividend_yield, volatility, expiry, start };
-        let Some(mut depths) = problem.guess()? else { return Ok(None) };
-        let mut memory = Memory::default();
-        for _ in 0..ITERATIONS_MAX {
-            let next = problem.improved(&depths);
-            let off = largest_difference(&depths, &next);
-            if off < SETTLED {
-                return Ok(Some(problem.priced(&next)));
-            }
-            if off == f64::INFINITY {
-                return Ok(None);
-            }
-            depths = memory.mixed(&depths, next);
-        }
-        Ok(None)
+        let Some(guess) = problem.guess()? else { return Ok(None) };
+        let settled = [Equation::Slope, Equation::Value]
+            .into_iter()
+            .find_map(|equation| problem.settled(&guess, equation));
+        Ok(settled.map(|depths| problem.priced(&depths)))
     }
 
     /// Whether it is exercised now.
     pub(super) fn reached(&self, spot: f64) -> bool {
         spot <= self.critical
+    }
+
+    /// The spot that is far enough from the boundary for the integrals' second derivatives, and how much of the way there
+    /// this one is, if it is nearer: close to the boundary they are all in the first moments.
+    pub(super) fn near(&self, spot: f64) -> Option<(f64, f64)> {
+        let way = libm::log(spot / self.critical) / self.margin;
+        (way < 1.0).then(|| (self.critical * libm::exp(self.margin), way.max(0.0)))
+    }
+
+    /// The curvature of the option's value beside the boundary, where the Black-Scholes equation leaves only it unknown:
+    /// σ²·B²·Γ/2 = r − q·B.
+    pub(super) fn curvature_beside(&self) -> f64 {
+        self.curvature
     }
 
     /// ∫ r·e^(−rθ)·Φ(−d₋) − q·S·e^(−qθ)·Φ(−d₊) dθ, d± those of the spot over the boundary after θ (Kim 1990).
@@ -218,8 +246,24 @@ impl Problem {
         Ok(Some(depths))
     }
 
+    fn settled(&self, guess: &Vector, equation: Equation) -> Option<Vector> {
+        let (mut depths, mut memory) = (*guess, Memory::default());
+        for _ in 0..ITERATIONS_MAX {
+            let next = self.improved(&depths, equation);
+            let off = largest_difference(&depths, &next);
+            if off < SETTLED {
+                return Some(next);
+            }
+            if off == f64::INFINITY {
+                return None;
+            }
+            depths = memory.mixed(&depths, next);
+        }
+        None
+    }
+
     /// One fixed-point iteration at all nodes.
-    fn improved(&self, depths: &Vector) -> Vector {
+    fn improved(&self, depths: &Vector, equation: Equation) -> Vector {
         let squares = depths.map(|depth| depth * depth);
         let Self { rate, dividend_yield, volatility, expiry, start } = *self;
         let carry = rate - dividend_yield;
@@ -229,8 +273,7 @@ impl Problem {
             let (own, deviation) = (start - depths[node], volatility * time.sqrt());
             let middle = (own + carry * time) / deviation;
             let (d1, d2) = (middle + 0.5 * deviation, middle - 0.5 * deviation);
-            let (mut above, mut below) =
-                (normal_density(d2) / deviation, normal_density(d1) / deviation + normal_cdf(d1));
+            let (mut above, mut below) = equation.kernels(d1, d2, deviation);
             let points = &TABLES.between[node * POINTS..];
             for (point, weights) in TABLES.points.iter().zip(points) {
                 let other = start - depth_at(weights, &squares);
@@ -239,10 +282,10 @@ impl Problem {
                 let middle = (own - other + carry * from_now) / deviation;
                 let (d1, d2) = (middle + 0.5 * deviation, middle - 0.5 * deviation);
                 let weight = point.weight * 2.0 * time * point.sin * point.cos;
-                above += rate * weight * libm::exp(rate * left) * normal_density(d2) / deviation;
+                let (cash, asset) = equation.kernels(d1, d2, deviation);
+                above += rate * weight * libm::exp(rate * left) * cash;
                 if dividend_yield != 0.0 {
-                    let hit = normal_cdf(d1) + normal_density(d1) / deviation;
-                    below += dividend_yield * weight * libm::exp(dividend_yield * left) * hit;
+                    below += dividend_yield * weight * libm::exp(dividend_yield * left) * asset;
                 }
             }
             // Beyond X it is never exercised; an iteration may overshoot by a little.
@@ -263,7 +306,15 @@ impl Problem {
                 dividends: dividend_yield * libm::exp(-dividend_yield * from_now) * weight,
             }
         });
-        Boundary { critical: libm::exp(start - depths[0]), moments: moments.collect() }
+        let critical = libm::exp(start - depths[0]);
+        let curvature =
+            2.0 * (rate - dividend_yield * critical) / (volatility * volatility * critical * critical);
+        Boundary {
+            critical,
+            margin: MARGIN * volatility * expiry.sqrt(),
+            curvature,
+            moments: moments.collect(),
+        }
     }
 }
 

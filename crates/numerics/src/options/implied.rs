@@ -36,9 +36,9 @@ pub fn implied_volatility(terms: &OptionTerms, spot: f64, price: f64) -> Result<
         let greeks = with(outside, volatility)?.greeks(spot)?;
         let missing = target - libm::log(greeks.value);
         if missing > 0.0 {
-            low = volatility
+            low = volatility;
         } else {
-            high = volatility
+            high = volatility;
         }
         let newton = volatility + missing * greeks.value / greeks.vega;
         let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };

@@ -16,9 +16,10 @@ use nautilus_types::{InstrumentId, UnixNanos};
 
 use super::checkpoint::{Checkpoints, Cursor, StarCursor};
 use super::hub::Hub;
+use super::journal::{Ledger, Unrecorded};
 use super::pulse::Pulse;
 use super::resync::Resync;
-use super::{CommandReply, Ends, EngineHandle, Progress, Request, Shell, Sink, wall_clock};
+use super::{CommandReply, Ends, EngineHandle, Inspection, Progress, Request, Shell, Sink, wall_clock};
 use crate::views::Views;
 
 /// Inputs taken from one source before the others have their turn.
@@ -71,11 +72,14 @@ pub(super) struct RunLoop<E: Engine> {
     meters: Meters,
     effects: Effects,
     replies: Vec<(CommandReply, Result<(), Refusal>)>,
+    /// They see no more than is handed over.
+    looks: Vec<Inspection<E>>,
     handled: Vec<Delivery>,
     resync: Resync,
     /// The engine was restored, and the hub is another one than it knows.
     hub_is_new: bool,
     checkpoints: Option<Checkpoints>,
+    journal: Option<Ledger>,
     pulse: Pulse,
     /// Since the engine was created; it may have been restored with some.
     steps: u64,
@@ -116,10 +120,12 @@ impl<E: Engine> RunLoop<E> {
             meters: Meters::new(E::NAME.as_str()),
             effects: Effects::default(),
             replies: Vec::new(),
+            looks: Vec::new(),
             handled: Vec::new(),
             resync: following.resync,
             hub_is_new: following.hub_is_new,
             checkpoints,
+            journal: shell.journal,
             pulse: Pulse::default(),
             steps,
             steps_restored: steps,
@@ -137,17 +143,23 @@ impl<E: Engine> RunLoop<E> {
         Ok(this)
     }
 
-    pub(super) fn run(&mut self) {
+    /// Runs until a stop is asked for.
+    ///
+    /// # Errors
+    /// When facts cannot be kept: the batch is not handed over.
+    pub(super) fn run(&mut self) -> Result<(), Unrecorded> {
         if self.hub_is_new {
             self.tell_of_new_hub();
         }
         loop {
+            self.tell_of_room();
             let before = self.steps;
             let asked = self.take_requests();
             self.read_star();
             self.hand_in_snapshots();
             self.read_mesh();
             let idle = self.steps == before && !asked;
+            self.record_facts()?;
             self.hand_over();
             if let Some(hub) = &mut self.hub {
                 hub.renew(&self.engine);
@@ -157,7 +169,8 @@ impl<E: Engine> RunLoop<E> {
             self.progress.steps.store(self.steps - self.steps_restored, Relaxed);
             self.pulse.beat(E::NAME, &self.progress, &mut self.publisher);
             if self.is_done(idle) {
-                return self.take_last_checkpoint();
+                self.take_last_checkpoint();
+                return Ok(());
             }
             self.take_checkpoint();
             if idle {
@@ -191,7 +204,7 @@ impl<E: Engine> RunLoop<E> {
                     return true;
                 }
                 Ok(Request::Command(command, reply)) => self.step_command(command, reply),
-                Ok(Request::Inspect(look)) => look(&self.engine),
+                Ok(Request::Inspect(look)) => self.looks.push(look),
                 Err(TryRecvError::Disconnected) => {
                     self.progress.stopping.store(true, Relaxed);
                     return taken > 0;
@@ -325,6 +338,26 @@ impl<E: Engine> RunLoop<E> {
         }
     }
 
+    fn tell_of_room(&mut self) {
+        let Some(has_room) = self.journal.as_mut().and_then(Ledger::news_of_room) else { return };
+        if has_room {
+            tracing::info!(engine = %E::NAME, "the journal has room again");
+        } else {
+            tracing::error!(engine = %E::NAME, "the disk is full: the journal has no room but what is reserved");
+        }
+        self.engine.journal_room(has_room);
+    }
+
+    /// Returns when the batch's facts are on the disk.
+    fn record_facts(&mut self) -> Result<(), Unrecorded> {
+        let facts = &self.effects.facts;
+        if facts.is_empty() {
+            return Ok(());
+        }
+        let journal = self.journal.as_mut().ok_or(Unrecorded::NoJournal)?;
+        Ok(journal.record(facts)?)
+    }
+
     /// Publishes the batch's effects; only then acknowledges what caused them.
     fn hand_over(&mut self) {
         if let Some(hub) = &mut self.hub {
@@ -346,6 +379,9 @@ impl<E: Engine> RunLoop<E> {
                 mesh.ack(delivery);
             }
         }
+        for look in self.looks.drain(..) {
+            look(&self.engine);
+        }
     }
 
     /// What cannot be published is counted by the mesh; the engine goes on.
@@ -366,7 +402,8 @@ impl<E: Engine> RunLoop<E> {
 
     /// Between two batches, when everything that was stepped is handed over and acknowledged.
     fn take_checkpoint(&mut self) {
-        if self.checkpoints.as_mut().is_some_and(|checkpoints| checkpoints.are_due(self.steps)) {
+        let progress = (self.steps, self.journal.as_ref().map_or(0, Ledger::position));
+        if self.checkpoints.as_mut().is_some_and(|checkpoints| checkpoints.are_due(progress)) {
             let cursor = self.cursor();
             if let Some(checkpoints) = &mut self.checkpoints {
                 checkpoints.take(&self.engine, cursor);
@@ -387,7 +424,12 @@ impl<E: Engine> RunLoop<E> {
             position,
             resync: self.resync.save(here - position),
         });
-        Cursor { steps: self.steps, last_frame_ns: self.progress.last_frame_ns.load(Relaxed), star }
+        Cursor {
+            steps: self.steps,
+            last_frame_ns: self.progress.last_frame_ns.load(Relaxed),
+            star,
+            journal: self.journal.as_ref().map_or(0, Ledger::position),
+        }
     }
 
     fn show(&mut self, idle: bool) {

@@ -5,6 +5,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 
+use nautilus_journal::{Folder, Journal, Settings};
 use nautilus_testkit::free_port;
 use serde_json::Value;
 
@@ -134,6 +135,41 @@ fn doctor_says_what_is_there() {
     assert_eq!(missing.code, Some(69));
     assert_eq!(missing.stdout.matches("MISSING").count(), 2, "{}", missing.stdout);
     assert!(missing.stdout.contains("redis-server --port") && !missing.stdout.contains("hunter2"));
+}
+
+#[test]
+fn journal_says_what_one_holds_and_where_it_is_damaged() {
+    let place = Place::new();
+    let folder = place.path("journal");
+    let settings = Settings { owner: "toy".into(), segment_len: 1 << 20, salt: 1 };
+    let mut journal = Journal::open(Folder::owned(&folder).unwrap(), settings, 1, |_, _, _| Ok(())).unwrap();
+    for (at, payload) in [(1_000_000_000, &b"\x01\xff"[..]), (2_000_000_000, b""), (3_000_000_000, b"end")] {
+        journal.append(at, payload).unwrap();
+    }
+    journal.commit().unwrap();
+    drop(journal);
+    let folder = folder.to_str().expect("a plain path");
+    let verified = place.run(&["journal", "verify", folder]);
+    assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+    for line in ["records   3", "bytes     5", "first     1 of 1970-01-01T00:00:01", "damage    none"] {
+        assert!(verified.stdout.contains(line), "{line}: {}", verified.stdout);
+    }
+    let shown = place.run(&["journal", "show", folder, "--count", "1"]);
+    assert!(shown.stdout.starts_with("1 1970-01-01T00:00:01") && shown.stdout.ends_with(" 2 01ff\n"));
+    assert_eq!(shown.stdout.lines().count(), 1);
+    let file = format!("{folder}/00000000000000000001.segment");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let damaged = place.run(&["journal", "verify", folder]);
+    assert_eq!(damaged.code, Some(65));
+    assert!(
+        damaged.stderr.contains("00000000000000000001.segment is damaged at byte 0"),
+        "{}",
+        damaged.stderr
+    );
+    let none = place.run(&["journal", "verify", "/nowhere"]);
+    assert_eq!(none.code, Some(66), "{}", none.stderr);
 }
 
 #[test]

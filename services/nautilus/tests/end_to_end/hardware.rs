@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Engines, Place, ask, eventually, get, list};
 
 /// Every service with its name.
-fn services(engines: &Engines) -> [(&'static str, &str); 5] {
+fn services(engines: &Engines) -> [(&'static str, &str); 6] {
     [
         ("marketdata", &engines.marketdata),
         ("vpin", &engines.vpin),

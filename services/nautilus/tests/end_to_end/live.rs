@@ -106,7 +106,7 @@ fn engines_run_where_pinning_wants_them() {
     let mut engines = place.start(&["up", "--no-simulator"]);
     engines.wait_for_notice("pinned");
     let seen = engines_may_run_on(engines.supervisor());
-    assert!(seen.len() == 4 && seen.values().all(|cpus| cpus == last), "{seen:?}");
+    assert!(seen.len() == 5 && seen.values().all(|cpus| cpus == last), "{seen:?}");
     engines.stop();
     let mut alone = place.launch(&["service", "vpin"]);
     alone.wait_for_notice(&format!("pinned vpin to CPU {last}"));

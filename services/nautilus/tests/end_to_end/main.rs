@@ -11,6 +11,7 @@ mod http;
 mod live;
 mod processes;
 mod refusals;
+mod risk;
 mod servers;
 mod session;
 mod support;

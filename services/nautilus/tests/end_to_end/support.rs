@@ -57,6 +57,7 @@ impl Place {
             .with("NAUTILUS__SERVICES__VPIN__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__WEBSOCKET__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__FEATURES__LISTEN", "127.0.0.1:0")
+            .with("NAUTILUS__SERVICES__RISK__LISTEN", "127.0.0.1:0")
             .with("NAUTILUS__SERVICES__GATEWAY__LISTEN", "127.0.0.1:0")
             // The machine is other tests' as well.
             .with("NAUTILUS__HARDWARE__CALIBRATE", "false")

@@ -3,7 +3,7 @@
 
 use nautilus_hardware::Hardware;
 use nautilus_numerics::{MatrixError, cholesky, principal_components, product};
-use ndarray::{Array2, ArrayRef2};
+use ndarray::{Array2, ArrayRef1, ArrayRef2, ArrayView1};
 use serde::{Deserialize, Serialize};
 
 use super::aligned::Aligned;
@@ -24,8 +24,11 @@ pub struct Loadings {
     rows: Aligned,
     specific: Vec<f64>,
     covered: Vec<bool>,
+    /// Instruments without loadings, ascending.
+    uncovered: Vec<usize>,
 }
 
+/// What follows from nothing else.
 #[derive(Serialize, Deserialize)]
 struct Content {
     factors: usize,
@@ -77,10 +80,10 @@ impl Loadings {
         for (mut column, variance) in rows.columns_mut().into_iter().zip(&found.variances) {
             column *= variance.sqrt();
         }
-        let own = |(column, row): (ndarray::ArrayView1<'_, f64>, ndarray::ArrayView1<'_, f64>)| {
+        let own = |(column, row): (ArrayView1<'_, f64>, ArrayView1<'_, f64>)| {
             let common: f64 = row.iter().map(|loading| loading * loading).sum();
             // A component that explains all may explain a rounding more.
-            (variance(column) - common).max(0.0)
+            (variance(&column) - common).max(0.0)
         };
         let specific = returns.columns().into_iter().zip(rows.rows()).map(own).collect();
         Self::of(&rows, specific)
@@ -122,6 +125,7 @@ impl Loadings {
             loadings.specific[instrument] = self.specific[*row];
             loadings.covered[instrument] = true;
         }
+        loadings.find_uncovered();
         Ok(loadings)
     }
 
@@ -174,7 +178,12 @@ impl Loadings {
 
     /// Instruments without loadings, ascending.
     pub(super) fn uncovered(&self) -> impl Iterator<Item = usize> {
-        self.covered.iter().enumerate().filter(|(_, covered)| !**covered).map(|(instrument, _)| instrument)
+        self.uncovered.iter().copied()
+    }
+
+    fn find_uncovered(&mut self) {
+        let all = self.covered.iter().enumerate();
+        self.uncovered = all.filter(|(_, covered)| !**covered).map(|(instrument, _)| instrument).collect();
     }
 
     /// One more instrument, uncovered.
@@ -185,6 +194,7 @@ impl Loadings {
         }
         self.rows.grow(count * self.stride);
         self.specific.push(0.0);
+        self.uncovered.push(self.covered.len());
         self.covered.push(false);
         Ok(())
     }
@@ -203,6 +213,7 @@ impl Loadings {
             rows: Aligned::zeros(instruments * stride),
             specific: vec![0.0; instruments],
             covered: vec![false; instruments],
+            uncovered: (0..instruments).collect(),
         })
     }
 
@@ -217,6 +228,7 @@ impl Loadings {
             return Err(RiskError::new("variance", format!("specific[{at}]"), reason));
         }
         (loadings.specific, loadings.covered) = (specific, vec![true; rows.nrows()]);
+        loadings.uncovered.clear();
         Ok(loadings)
     }
 
@@ -232,7 +244,7 @@ fn is_variance(variance: f64) -> bool {
 
 /// The sample variance about the mean, with n − 1, in two passes.
 #[allow(clippy::cast_precision_loss)]
-fn variance(returns: ndarray::ArrayView1<'_, f64>) -> f64 {
+fn variance(returns: &ArrayRef1<f64>) -> f64 {
     let n = returns.len() as f64;
     let mean = returns.iter().sum::<f64>() / n;
     returns.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (n - 1.0)
@@ -273,6 +285,8 @@ impl TryFrom<Content> for Loadings {
         if !legal {
             return Err(RiskError::new("snapshot", "loadings", "the parts do not belong together"));
         }
-        Ok(Self { rows, specific, covered, ..empty })
+        let mut loadings = Self { rows, specific, covered, ..empty };
+        loadings.find_uncovered();
+        Ok(loadings)
     }
 }

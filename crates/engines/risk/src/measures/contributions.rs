@@ -41,7 +41,7 @@ pub(crate) fn without_each(
     tail: &Tail<'_>,
 ) -> Vec<Measures> {
     let first = &tail.lowest[..tail.lowest.len().min(2 * tail.rank.below + 64)];
-    let mut candidates = Candidates::new(exposures, tail);
+    let mut candidates = Candidates::new(exposures, tail, first.len() + LANES);
     let mut done = vec![false; pnl.len()];
     for (total, scenario) in first {
         candidates.take(returns.row(*scenario as usize), *total, *scenario);
@@ -68,11 +68,11 @@ struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    fn new(exposures: &'a [f64], tail: &'a Tail<'a>) -> Self {
+    fn new(exposures: &'a [f64], tail: &'a Tail<'a>, capacity: usize) -> Self {
         Self {
             exposures,
             tail,
-            outcomes: vec![Vec::new(); exposures.len()],
+            outcomes: exposures.iter().map(|_| Vec::with_capacity(capacity)).collect(),
             bounds: vec![f64::INFINITY; exposures.len()],
             full: vec![0; exposures.len()],
         }

@@ -9,6 +9,7 @@ use super::contributions::{Rows, marginal, without_each};
 use super::tail::{Outcome, Tail, TailRule, sorted, to_usize};
 use super::{HorizonRule, Method, VarAnswer, VarRequest, coherent, filter, horizon};
 use crate::RiskError;
+use crate::simulation::pinned;
 
 /// What a scenario weighs beside the one after it; Boudoukh, Richardson and Whitelaw (1998) use 0.97 and 0.99.
 const AGE_DECAY: f64 = 0.99;
@@ -107,7 +108,8 @@ impl<'a> Cube<'a> {
     }
 }
 
-/// The P&L of all positions together in each scenario.
+/// The P&L of all positions together in each scenario, by one backend on one core: how rows are cut over cores changes
+/// their last bits.
 fn total(
     hardware: &Hardware,
     rows: Rows<'_>,
@@ -118,7 +120,8 @@ fn total(
     let mut pnl = vec![0.0; scenarios];
     let refused = |reason: &dyn std::fmt::Display| RiskError::new("hardware", field, reason.to_string());
     let matrix = Matrix::row_major(rows.values, scenarios, rows.columns).map_err(|error| refused(&error))?;
-    let backend = hardware.gemv(1.0, matrix, exposures, 0.0, &mut pnl).map_err(|error| refused(&error))?;
+    let backend =
+        pinned(hardware).gemv(1.0, matrix, exposures, 0.0, &mut pnl).map_err(|error| refused(&error))?;
     Ok((pnl, backend))
 }
 

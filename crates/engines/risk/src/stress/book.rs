@@ -188,14 +188,14 @@ impl Held {
         option.greeks(at.spot).map_err(|error| refused(index, error))
     }
 
-    /// The value of a unit and its slope by the price, after a shock of the price alone.
-    pub(super) fn slope(&self, index: usize, spot: f64) -> Result<(f64, f64), RiskError> {
-        let Some(option) = &self.option else { return Ok((spot, 1.0)) };
-        let slope = match option {
-            Valuer::European(option) => option.greeks(spot).map(|greeks| (greeks.value, greeks.delta)),
-            Valuer::American(option) => option.value_and_delta(spot),
+    /// The value of a unit, delta and gamma, after a move of the price alone.
+    pub(super) fn by_spot(&self, index: usize, spot: f64) -> Result<Greeks, RiskError> {
+        let greeks = match &self.option {
+            None => return Ok(Greeks { value: spot, delta: 1.0, ..Greeks::default() }),
+            Some(Valuer::European(option)) => option.greeks(spot),
+            Some(Valuer::American(option)) => option.greeks_by_spot(spot),
         };
-        slope.map_err(|error| refused(index, error))
+        greeks.map_err(|error| refused(index, error))
     }
 
     /// As it was.

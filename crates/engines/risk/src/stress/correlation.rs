@@ -85,15 +85,15 @@ fn block(instruments: &[String], request: &CorrelationStress) -> Result<Vec<bool
 }
 
 /// By column, the P&L of its simple return, to first order.
-pub(super) fn exposures(book: &Book, joint: &Joint) -> Result<Array1<f64>, RiskError> {
+fn exposures(book: &Book, joint: &Joint) -> Result<Array1<f64>, RiskError> {
     let mut exposures = Array1::zeros(joint.deviations.len());
     for (index, held) in book.positions.iter().enumerate() {
-        let (value, slope) = held.slope(index, held.spot)?;
+        let greeks = held.by_spot(index, held.spot)?;
         if let Some(column) = joint.columns[held.instrument] {
-            exposures[column] += held.scale * slope * held.spot;
+            exposures[column] += held.scale * greeks.delta * held.spot;
         }
         if let Some(column) = held.currency.and_then(|place| joint.columns[place]) {
-            exposures[column] += held.scale * value;
+            exposures[column] += held.scale * greeks.value;
         }
     }
     Ok(exposures)

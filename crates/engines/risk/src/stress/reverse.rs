@@ -1,40 +1,48 @@
 //! Reverse stress: of all shocks that lose as much, the most likely one.
 //!
-//! Minimise x′Σ⁻¹x subject to P&L(x) ≤ −L, x the simple returns of instruments. For a portfolio that is linear in them
-//! x = −L·Σw/(w′Σw). With options it is the design point of reliability theory: Hasofer and Lind (1974), Rackwitz and
-//! Fiessler (1978), with the merit function of Zhang and Der Kiureghian (1995). Every x is Σ·y, so that it lies in the
-//! range of a singular Σ, and x′Σ⁺x = y′x needs no inverse.
+//! Minimise x′Σ⁺x subject to P&L(x) = −L, x the simple returns of instruments: x = C·u with Σ = C·C′ from its positive
+//! eigenvalues, so that a singular Σ needs no inverse and x stays in its range, and x′Σ⁺x = u′u. For a portfolio that is linear in them
+//! x = −L·Σw/(w′Σw). With options it is the design point of reliability theory (Hasofer and Lind 1974): iterations of
+//! Rackwitz and Fiessler (1978), with the curvature of the P&L as in sequential quadratic programming (Liu and Der
+//! Kiureghian 1991), for without it a strongly curved loss is approached slowly or never.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use nautilus_hardware::Hardware;
-use nautilus_numerics::{normal_cdf, product, symmetric_eigen};
+use nautilus_numerics::{normal_cdf, product, solve_spd, symmetric_eigen};
 use ndarray::{Array1, Array2, Axis};
 
 use super::answer::{InstrumentShock, ReverseStressAnswer};
 use super::book::{Book, Held, range};
-use super::correlation::exposures;
 use super::joint::{Joint, Source, failed};
 use super::request::ReverseStressRequest;
 use crate::RiskError;
 
 const ITERATIONS_MAX: usize = 100;
-const HALVINGS_MAX: usize = 20;
-/// Underlyings of options that the search begins at, one by one, at most.
-const UNDERLYINGS_MAX: usize = 32;
+const HALVINGS_MAX: usize = 25;
+/// Underlyings of options that the search begins at, one by one, at most: those whose curvature matters most.
+const UNDERLYINGS_MAX: usize = 12;
 /// How far from 0 those starts are, in standard deviations.
 const START: f64 = 3.0;
 /// Relative: of the loss, and of the shock by Mahalanobis.
 const LOSS_SETTLED: f64 = 1e-9;
-const SHOCK_SETTLED: f64 = 1e-6;
+const SHOCK_SETTLED: f64 = 1e-7;
 
 const CONVENTION: &str = "shocks are simple returns over the horizon, normal with zero mean and covariance Σ·horizon; volatilities, rates and time stay; losses are positive";
+const LINEAR: &str = "closed form x = −L·Σw/(w′Σw)";
+const SEARCHED: &str = "the nearest of the points that iterations of Rackwitz and Fiessler (1978) with curvature converged to, full revaluation; nearer ones that no start leads to are not excluded";
 
-/// A shock x = Σ·y, and the P&L there.
+/// A shock x = C·u and the P&L there.
 #[derive(Clone)]
 struct Point {
-    y: Array1<f64>,
+    u: Array1<f64>,
     x: Array1<f64>,
     pnl: f64,
+    /// Of the P&L by u.
     slope: Array1<f64>,
+    /// Of the P&L by pairs of x, where it is not 0; each pair once.
+    curvature: BTreeMap<(usize, usize), f64>,
 }
 
 /// The book and how its prices move.
@@ -42,8 +50,11 @@ struct Problem<'a> {
     hardware: &'a Hardware,
     book: &'a Book,
     joint: Joint,
-    covariance: Array2<f64>,
+    /// C, instruments × rank.
+    factor: Array2<f64>,
     loss: f64,
+    /// Whether no position is worth anything but price times quantity.
+    linear: bool,
 }
 
 /// The most likely shock that loses `loss`.
@@ -66,15 +77,13 @@ pub(super) fn reverse(
         volatilities: request.volatilities.as_deref(),
     };
     let joint = source.joint(hardware, &book)?;
-    let rank = rank(&joint)?;
-    let covariance = joint.covariance(&joint.correlations, horizon);
-    let problem = Problem { hardware, book: &book, joint, covariance, loss };
-    let linear = book.positions.iter().all(|held| held.terms().is_none())
-        && book
-            .positions
-            .iter()
-            .all(|held| held.currency.is_none_or(|at| problem.joint.columns[at].is_none()));
-    let starts = problem.starts(linear)?;
+    let factor = factor(&joint, horizon)?;
+    let rank = factor.ncols();
+    let linear = book.positions.iter().all(|held| {
+        held.terms().is_none() && held.currency.is_none_or(|place| joint.columns[place].is_none())
+    });
+    let problem = Problem { hardware, book: &book, joint, factor, loss, linear };
+    let starts = problem.starts()?;
     if starts.is_empty() {
         let reason = "no position moves with these instruments: nothing loses that much";
         return Err(RiskError::new("unreachable", "loss", reason));
@@ -114,137 +123,183 @@ pub(super) fn reverse(
     })
 }
 
-const LINEAR: &str = "closed form x = −L·Σw/(w′Σw)";
-const SEARCHED: &str = "the nearest of the points that HL-RF iterations (Rackwitz and Fiessler 1978) converged to, full revaluation; nearer ones that no start leads to are not excluded";
-
-/// How many directions prices move in.
+/// C with Σ·horizon = C·C′, a column per positive eigenvalue of the correlations.
 ///
 /// # Errors
 /// An eigenvalue is negative.
-fn rank(joint: &Joint) -> Result<usize, RiskError> {
-    let (values, _) = symmetric_eigen(&joint.correlations).map_err(|error| failed("covariance", &error))?;
+fn factor(joint: &Joint, horizon: f64) -> Result<Array2<f64>, RiskError> {
+    let (values, vectors) =
+        symmetric_eigen(&joint.correlations).map_err(|error| failed("covariance", &error))?;
     let largest = values.first().copied().unwrap_or(0.0);
     let rounding = 1e-12 * largest * length(values.len());
     if let Some(smallest) = values.last().filter(|value| **value < -1e-9_f64.max(rounding)) {
         let reason = format!(
-            "its correlations have the eigenvalue {smallest}, so it is no covariance: ask for correlation stress, which repairs it, or correct it"
+            "its correlations have the eigenvalue {smallest}, so it is no covariance: correlation stress repairs it and gives the repaired matrix, or correct it"
         );
         return Err(RiskError::new("not_positive_semidefinite", "covariance", reason));
     }
-    let moving = joint.deviations.iter().filter(|deviation| **deviation > 0.0).count();
-    // What does not move is correlated with nothing and has an eigenvalue of 1.
-    let fixed = joint.deviations.len() - moving;
-    Ok(values.iter().filter(|value| **value > rounding).count() - fixed)
+    // What does not move is correlated with nothing: its eigenvector is its own and would be a column of zeros.
+    let scaled = |at: usize| {
+        let column = &vectors.row(at) * &joint.deviations * (values[at] * horizon).sqrt();
+        (values[at] > rounding && column.iter().any(|element| *element != 0.0)).then_some(column)
+    };
+    let columns: Vec<Array1<f64>> = (0..values.len()).filter_map(scaled).collect();
+    Ok(Array2::from_shape_fn((values.len(), columns.len()), |(row, column)| columns[column][row]))
 }
 
 impl Problem<'_> {
-    /// Where the search begins: at the solution of the linear portfolio, at its mirror image, and where one underlying of options moves
-    /// by itself, up or down.
-    fn starts(&self, linear: bool) -> Result<Vec<Array1<f64>>, RiskError> {
-        let weights = exposures(self.book, &self.joint)?;
-        let spread = self.times(&weights)?;
-        let variance = sum(&weights, &spread);
+    /// Where the search begins: at the solution of the linear portfolio, at its mirror image, and where one underlying of
+    /// options moves, up or down, and the rest as it does on average then.
+    fn starts(&self) -> Result<Vec<Array1<f64>>, RiskError> {
+        let still = self.at(Array1::zeros(self.factor.ncols()))?;
+        let steepness = sum(&still.slope, &still.slope);
         let mut starts = Vec::new();
-        if variance > 0.0 {
-            let solution = &weights * (-self.loss / variance);
-            if linear {
+        if steepness > 0.0 {
+            let solution = &still.slope * (-self.loss / steepness);
+            if self.linear {
                 return Ok(vec![solution]);
             }
             starts.push(-&solution);
             starts.push(solution);
         }
-        let mut underlyings: Vec<usize> = self
-            .book
-            .positions
-            .iter()
-            .filter(|held| held.terms().is_some())
-            .map(|held| held.instrument)
-            .collect();
-        underlyings.sort_unstable();
-        underlyings.dedup();
-        for column in underlyings.into_iter().take(UNDERLYINGS_MAX).filter_map(|at| self.joint.columns[at]) {
-            let deviation = self.covariance[[column, column]].sqrt();
-            for distance in [START, -START] {
-                if deviation > 0.0 {
-                    let mut y = Array1::zeros(weights.len());
-                    y[column] = distance / deviation;
-                    starts.push(y);
-                }
+        let mut curved: Vec<(u64, usize)> = Vec::new();
+        for ((row, column), curvature) in &still.curvature {
+            let moves = self.factor.row(*row);
+            let variance = sum(&moves.to_owned(), &moves.to_owned());
+            if row == column && variance > 0.0 {
+                curved.push(((curvature * variance).abs().to_bits(), *row));
             }
+        }
+        curved.sort_by_key(|(size, row)| (Reverse(*size), *row));
+        for (_, row) in curved.into_iter().take(UNDERLYINGS_MAX) {
+            let moves = self.factor.row(row).to_owned();
+            let unit = &moves / sum(&moves, &moves).sqrt();
+            starts.extend([&unit * START, &unit * -START]);
         }
         Ok(starts)
     }
 
-    /// HL-RF from a start: the point it converged to with its iterations, if it did, and the largest loss on the way.
+    /// From a start: the point it converged to with its iterations, if it did, and the largest loss on the way.
     fn search(&self, start: &Array1<f64>) -> Result<(Option<(Point, usize)>, f64), RiskError> {
         let mut point = self.at(start.clone())?;
-        let mut largest = -point.pnl;
+        let (mut largest, mut multiplier, mut weight) = (-point.pnl, 0.0_f64, 0.0_f64);
         for iteration in 0..ITERATIONS_MAX {
-            let spread = self.times(&point.slope)?;
-            let steepness = sum(&point.slope, &spread);
-            if steepness <= 0.0 || !steepness.is_finite() {
-                break;
+            let Some((direction, next)) = self.direction(&point, multiplier)? else { break };
+            let gap = (self.loss + point.pnl).abs();
+            let length = sum(&direction, &direction).sqrt();
+            if gap <= LOSS_SETTLED * self.loss && length <= SHOCK_SETTLED * point.distance().max(1.0) {
+                // A negative multiplier is a shock that gains more the farther it is: no way to a loss.
+                return Ok(((next >= 0.0).then_some((point, iteration)), largest));
             }
-            let gap = self.loss + point.pnl;
-            let multiplier = (sum(&point.slope, &point.x) - gap) / steepness;
-            let direction = &point.slope * multiplier - &point.y;
-            let length = sum(&direction, &self.times(&direction)?).max(0.0).sqrt();
-            let distance = point.distance();
-            if gap.abs() <= LOSS_SETTLED * self.loss && length <= SHOCK_SETTLED * distance.max(1.0) {
-                // What makes a loss smaller is no way to reach it.
-                return Ok(((multiplier <= 0.0).then_some((point, iteration)), largest));
-            }
-            // Above the multiplier that makes the merit fall along the direction.
-            let weight = 2.0
-                * (distance / steepness.sqrt())
-                    .max(0.5 * distance * distance / gap.abs().max(LOSS_SETTLED * self.loss));
+            multiplier = next;
+            weight = weight.max(2.0 * multiplier.abs());
             let merit = |point: &Point| 0.5 * point.square() + weight * (self.loss + point.pnl).abs();
-            let (before, mut step, mut next) = (merit(&point), 1.0, None);
+            let (before, off) = (merit(&point), self.off(&point, multiplier));
+            let mut step = 1.0;
+            let mut moved = None;
             for _ in 0..HALVINGS_MAX {
-                let tried = self.at(&point.y + &(&direction * step))?;
+                let tried = self.at(&point.u + &(&direction * step))?;
                 largest = largest.max(-tried.pnl);
-                let lower = merit(&tried) < before;
-                next = Some(tried);
-                if lower {
+                // Close to the solution the merit refuses good steps (Maratos 1978); what is left of the conditions does not.
+                if merit(&tried) < before || self.off(&tried, multiplier) < 0.5 * off {
+                    moved = Some(tried);
                     break;
                 }
                 step *= 0.5;
             }
-            let Some(next) = next else { break };
-            point = next;
+            let Some(tried) = moved else { break };
+            point = tried;
         }
         Ok((None, largest))
     }
 
-    fn at(&self, y: Array1<f64>) -> Result<Point, RiskError> {
-        let x = self.times(&y)?;
-        let (mut pnl, mut slope) = (0.0, Array1::zeros(x.len()));
+    /// The step to the minimum of ½·u′u with the P&L's curvature on the tangent of the loss, and the multiplier there;
+    /// `None` where the P&L does not move.
+    fn direction(&self, point: &Point, multiplier: f64) -> Result<Option<(Array1<f64>, f64)>, RiskError> {
+        let (u, slope) = (&point.u, &point.slope);
+        let (by_u, by_slope) = self.solved(point, multiplier)?.unwrap_or_else(|| (u.clone(), slope.clone()));
+        let steepness = sum(slope, &by_slope);
+        if !(steepness > 0.0 && steepness.is_finite()) {
+            return Ok(None);
+        }
+        let next = (self.loss + point.pnl - sum(slope, &by_u)) / steepness;
+        Ok(Some((-(by_u + by_slope * next), next)))
+    }
+
+    /// B⁻¹·u and B⁻¹·slope with B = I + multiplier·C′HC; `None` where that is I, or not positive definite.
+    fn solved(
+        &self,
+        point: &Point,
+        multiplier: f64,
+    ) -> Result<Option<(Array1<f64>, Array1<f64>)>, RiskError> {
+        if point.curvature.is_empty() || multiplier <= 0.0 {
+            return Ok(None);
+        }
+        let mut rows: Vec<usize> = point.curvature.keys().flat_map(|(row, column)| [*row, *column]).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        let part = self.factor.select(Axis(0), &rows);
+        let mut turned = Array2::zeros(part.dim());
+        let place = |row: usize| rows.binary_search(&row).unwrap_or_default();
+        for ((row, column), curvature) in &point.curvature {
+            let (row, column) = (place(*row), place(*column));
+            turned.row_mut(row).scaled_add(multiplier * curvature, &part.row(column));
+            if row != column {
+                turned.row_mut(column).scaled_add(multiplier * curvature, &part.row(row));
+            }
+        }
+        let mut bent =
+            product(self.hardware, &part.t(), &turned).map_err(|error| failed("covariance", &error))?;
+        bent.diag_mut().iter_mut().for_each(|element| *element += 1.0);
+        let right = ndarray::stack![Axis(1), point.u, point.slope];
+        match solve_spd(self.hardware, &bent, &right) {
+            Ok(solved) => Ok(Some((solved.column(0).to_owned(), solved.column(1).to_owned()))),
+            Err(nautilus_numerics::MatrixError::Hardware(_)) => Ok(None),
+            Err(error) => Err(failed("covariance", &error)),
+        }
+    }
+
+    /// What is left of the conditions of a minimum: u + multiplier·slope = 0 and P&L = −L.
+    fn off(&self, point: &Point, multiplier: f64) -> f64 {
+        let rest = &point.u + &(&point.slope * multiplier);
+        let steepness = sum(&point.slope, &point.slope).sqrt();
+        sum(&rest, &rest).sqrt() + (self.loss + point.pnl).abs() / steepness
+    }
+
+    fn at(&self, u: Array1<f64>) -> Result<Point, RiskError> {
+        let times = |matrix: &ndarray::ArrayRef2<f64>, v: &Array1<f64>| {
+            let product = product(self.hardware, matrix, &v.view().insert_axis(Axis(1)));
+            Ok::<_, RiskError>(product.map_err(|error| failed("covariance", &error))?.column(0).to_owned())
+        };
+        let x = times(&self.factor, &u)?;
+        let (mut pnl, mut slope, mut curvature) = (0.0, Array1::zeros(x.len()), BTreeMap::new());
         for (index, held) in self.book.positions.iter().enumerate() {
             let (column, currency) = self.columns(held);
             let price = column.map_or(0.0, |column| x[column]);
             let grown = 1.0 + currency.map_or(0.0, |column| x[column]);
-            let (value, by_price) = shocked(index, held, price)?;
+            let (value, delta, gamma) = shocked(index, held, price)?;
             pnl += held.scale * (value * grown - self.book.values[index]);
             if let Some(column) = column {
-                slope[column] += held.scale * grown * by_price * held.spot;
+                slope[column] += held.scale * grown * delta * held.spot;
+                if gamma != 0.0 {
+                    let bent = held.scale * grown * gamma * held.spot * held.spot;
+                    *curvature.entry((column, column)).or_insert(0.0) += bent;
+                }
             }
-            if let Some(column) = currency {
-                slope[column] += held.scale * value;
+            if let Some(currency) = currency {
+                slope[currency] += held.scale * value;
+                if let Some(column) = column {
+                    *curvature.entry((column, currency)).or_insert(0.0) += held.scale * delta * held.spot;
+                }
             }
         }
-        Ok(Point { y, x, pnl, slope })
+        let slope = times(&self.factor.t(), &slope)?;
+        Ok(Point { u, x, pnl, slope, curvature })
     }
 
     fn columns(&self, held: &Held) -> (Option<usize>, Option<usize>) {
         let columns = &self.joint.columns;
         (columns[held.instrument], held.currency.and_then(|place| columns[place]))
-    }
-
-    /// Σ·v.
-    fn times(&self, v: &Array1<f64>) -> Result<Array1<f64>, RiskError> {
-        let column = v.view().insert_axis(Axis(1));
-        let product = product(self.hardware, &self.covariance, &column);
-        Ok(product.map_err(|error| failed("covariance", &error))?.column(0).to_owned())
     }
 
     fn shocks(
@@ -274,20 +329,20 @@ impl Problem<'_> {
     }
 }
 
-/// The value of a unit after a relative move of the price, and its slope by the price. An option's underlying is worth
-/// nothing at the least; a position in it follows the straight line.
-fn shocked(index: usize, held: &Held, by: f64) -> Result<(f64, f64), RiskError> {
+/// The value of a unit after a relative move of the price, delta and gamma. An option's underlying is worth nothing at
+/// the least; a position in it follows the straight line.
+fn shocked(index: usize, held: &Held, by: f64) -> Result<(f64, f64, f64), RiskError> {
     let spot = held.spot * (1.0 + by);
     if held.terms().is_some() && spot < 0.0 {
-        return Ok((held.slope(index, 0.0)?.0, 0.0));
+        return Ok((held.by_spot(index, 0.0)?.value, 0.0, 0.0));
     }
-    held.slope(index, spot)
+    let greeks = held.by_spot(index, spot)?;
+    Ok((greeks.value, greeks.delta, greeks.gamma))
 }
 
 impl Point {
-    /// y′Σy.
     fn square(&self) -> f64 {
-        sum(&self.y, &self.x).max(0.0)
+        sum(&self.u, &self.u)
     }
 
     fn distance(&self) -> f64 {

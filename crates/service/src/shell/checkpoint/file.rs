@@ -15,7 +15,7 @@ use super::Cursor;
 
 const MAGIC: [u8; 8] = *b"NAUTILCP";
 /// Changes with the layout of the prefix, or of the header.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const PREFIX_LEN: usize = 32;
 /// Where the checksum stands in the prefix; it is over all bytes before and behind it.
 const CHECKSUM_AT: usize = 24;
@@ -40,7 +40,7 @@ impl Header {
 
 /// Why a file is no checkpoint to begin with.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+pub(in crate::shell) enum Refused {
     #[error("it cannot be read ({0})")]
     Unreadable(std::io::Error),
     #[error("it does not begin like a checkpoint")]
@@ -110,10 +110,12 @@ pub(super) fn decode(bytes: &[u8], engine: EngineName) -> Result<(Header, &[u8])
     if header.engine != engine.as_str() {
         return Err(Refused::Engine(header.engine));
     }
-    if header.version != VERSION {
-        return Err(Refused::Version(header.version));
-    }
     Ok((header, state))
+}
+
+/// Whether this version made it.
+pub(super) fn check_version(header: &Header) -> Result<(), Refused> {
+    if header.version == VERSION { Ok(()) } else { Err(Refused::Version(header.version.clone())) }
 }
 
 /// Puts a checkpoint in the place of the former one and returns its length. After a crash at any moment there is
@@ -163,7 +165,8 @@ mod tests {
     fn header() -> Header {
         let resync = SavedResync { handed: vec![(1, 2, 3)], missed_before: 4, wanted: vec![5] };
         let star = Some(StarCursor { epoch: 6, position: 7, resync });
-        Header::new(EngineName::Vpin, 8, Cursor { steps: 9, last_frame_ns: 10, star })
+        let journal = 11;
+        Header::new(EngineName::Vpin, 8, Cursor { steps: 9, last_frame_ns: 10, star, journal })
     }
 
     fn whole(header: &Header) -> Vec<u8> {
@@ -187,9 +190,9 @@ mod tests {
     #[test]
     fn the_layout_is_fixed() {
         let version = [&[VERSION.len() as u8], VERSION.as_bytes()].concat();
-        let expected = [b"\x04vpin", &version[..], &[8, 9, 10, 1, 6, 7, 1, 1, 2, 3, 4, 1, 5]].concat();
+        let expected = [b"\x04vpin", &version[..], &[8, 9, 10, 1, 6, 7, 1, 1, 2, 3, 4, 1, 5, 11]].concat();
         let bytes = whole(&header());
-        assert_eq!(bytes[..12], *b"NAUTILCP\x01\0\0\0");
+        assert_eq!(bytes[..12], *b"NAUTILCP\x02\0\0\0");
         assert_eq!(bytes[12..16], (expected.len() as u32).to_le_bytes());
         assert_eq!(bytes[16..24], (STATE.len() as u64).to_le_bytes());
         assert_eq!(bytes[32..], [&expected, STATE].concat());
@@ -226,10 +229,14 @@ mod tests {
             bad[at] = value;
             reason(&bad)
         };
-        assert_eq!(changed(8, 2), "its format is 2, this build reads 1");
+        assert_eq!(changed(8, 1), "its format is 1, this build reads 2");
         assert_eq!(changed(good.len() - 1, 0), "its checksum does not fit its bytes");
         let other = Header { version: "0.0.9".to_owned(), ..header() };
-        assert_eq!(reason(&whole(&other)), format!("version 0.0.9 made it, this is {VERSION}"));
+        let bytes = whole(&other);
+        let (other, _) = decode(&bytes, EngineName::Vpin).unwrap();
+        let reason = check_version(&other).unwrap_err().to_string();
+        assert_eq!(reason, format!("version 0.0.9 made it, this is {VERSION}"));
+        assert!(check_version(&header()).is_ok());
         let error = decode(&good, EngineName::Marketdata).unwrap_err();
         assert_eq!(error.to_string(), "it is one of vpin");
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use nautilus_messages::EngineName;
 
+use super::super::journal::Pruning;
 use super::file::{self, Header};
 
 /// One checkpoint on its way to the disk.
@@ -46,14 +47,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(engine: EngineName, file: PathBuf) -> std::io::Result<Self> {
+    pub(super) fn start(
+        engine: EngineName,
+        file: PathBuf,
+        pruning: Option<Pruning>,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (jobs, inbox) = sync_channel(1);
         let meters = Meters::new(engine);
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name(format!("{engine}-save"))
-            .spawn(move || run(&of_thread, &inbox, &file, &meters))?;
+            .spawn(move || run(&of_thread, &inbox, &file, &meters, pruning.as_ref()))?;
         Ok(Self { shared, jobs, thread })
     }
 
@@ -112,7 +117,7 @@ impl Meters {
     }
 }
 
-fn run(shared: &Shared, inbox: &Receiver<Job>, file: &Path, meters: &Meters) {
+fn run(shared: &Shared, inbox: &Receiver<Job>, file: &Path, meters: &Meters, pruning: Option<&Pruning>) {
     for (header, state) in inbox {
         let start = Instant::now();
         let written = file::write(file, &header, &state);
@@ -122,6 +127,9 @@ fn run(shared: &Shared, inbox: &Receiver<Job>, file: &Path, meters: &Meters) {
                 meters.seconds.record(start.elapsed().as_secs_f64());
                 meters.bytes.set(*bytes as f64);
                 meters.success.set(header.taken_ns as f64 / 1e9);
+                if let Some(pruning) = pruning {
+                    pruning.prune(meters.engine, header.cursor.journal);
+                }
             }
             Err(error) => {
                 meters.failures.increment(1);
