@@ -22,7 +22,8 @@
 //! Applications Recover from fsync Failures?", USENIX ATC 2020). The journal takes nothing from then on. What is read
 //! at an open without evidence is written once more before it is relied upon, for the same reason.
 //!
-//! Not seen: two faults that hit the newest commit and its mirror alike, and a disk that says it has what it has not.
+//! Not seen: two faults that hit the newest commit and its mirror alike (a torn sector of a crash, and then a bit of the
+//! other that flips before the next open), and a disk that says it has what it has not.
 
 mod journal;
 mod layout;
