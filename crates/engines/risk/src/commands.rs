@@ -320,7 +320,7 @@ impl RiskEngine {
         let Some(number) = self.positions.hierarchy.find(scope) else { return };
         let node = &mut self.positions.hierarchy.nodes[number as usize];
         match change {
-            Change::Limits(limits) => node.limits = *limits,
+            Change::Limits(limits) => (node.set, node.limits) = (limits.set(), *limits),
             Change::State(state) => node.state = state,
             Change::DeadMan(timeout_ms) => {
                 self.dead_man.timeout_ms = timeout_ms;

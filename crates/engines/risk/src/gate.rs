@@ -169,9 +169,8 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
         loop {
             let node = positions.hierarchy.node(number);
             state = state.max(node.state);
-            let limits = node.limits.set();
-            set |= limits;
-            if limits != 0 {
+            set |= node.set;
+            if node.set != 0 {
                 self.examine(number, node);
             }
             if node.parent == crate::hierarchy::NOWHERE {
@@ -231,9 +230,8 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
         if let Some(limit) = limits.price_collar_bps {
             self.share(number, Reason::PriceCollar, limit, self.away_bps);
         }
-        let listed =
-            |list: &Vec<_>| list.binary_search(&self.gate.positions.roster.symbol(self.ticket.row)).is_ok();
-        if limits.restricted.as_ref().is_some_and(listed) {
+        let symbol = self.gate.positions.roster.symbol(self.ticket.row);
+        if limits.restricts(symbol) {
             self.breach(number, Reason::Restricted, true, 0, 0);
         }
         let now = self.gate.clock.now;

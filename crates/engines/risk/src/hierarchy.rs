@@ -71,6 +71,9 @@ pub(crate) struct Node {
     /// Of a portfolio; the parts of one have its, the firm the sum of all in its own currency.
     pub(crate) capital: Money,
     pub(crate) limits: Limits,
+    /// The kinds that are set.
+    #[serde(skip)]
+    pub(crate) set: u16,
     pub(crate) state: TradingState,
     pub(crate) bucket: Bucket,
     /// Highest profit so far, of those that were looked at.
@@ -157,6 +160,8 @@ impl Hierarchy {
             return Err("its portfolios contradict each other".to_owned());
         }
         for number in 0..this.nodes.len() as u32 {
+            let node = &mut this.nodes[number as usize];
+            node.set = node.limits.set();
             this.enter(number);
         }
         Ok(this)
@@ -170,6 +175,7 @@ impl Hierarchy {
             currency,
             capital: Money::ZERO,
             limits: Limits::default(),
+            set: 0,
             state: TradingState::Active,
             bucket: Bucket::default(),
             peak: 0,

@@ -97,6 +97,19 @@ impl Limits {
         flags.iter().enumerate().fold(0, |set, (bit, is_set)| set | u16::from(*is_set) << bit)
     }
 
+    /// Whether an instrument is on the list, which is sorted.
+    #[inline]
+    pub(crate) fn restricts(&self, symbol: Symbol) -> bool {
+        // Numbers are compared many times faster than bytes, and in the same order.
+        let key = |symbol: &Symbol| {
+            let bytes = symbol.to_bytes();
+            let (head, tail) = bytes.split_first_chunk::<16>().expect("a symbol has 24 bytes");
+            (u128::from_be_bytes(*head), u64::from_be_bytes(tail.try_into().expect("8 are left")))
+        };
+        let wanted = key(&symbol);
+        self.restricted.as_ref().is_some_and(|list| list.binary_search_by_key(&wanted, key).is_ok())
+    }
+
     /// The names of the kinds that are not in a set.
     pub(crate) fn missing(set: u16) -> impl Iterator<Item = &'static str> {
         const NAMES: [&str; 12] = [
@@ -238,6 +251,15 @@ mod tests {
         };
         assert!(listed(&["A"]).loosens(&listed(&["A", "B"]), 0));
         assert!(!listed(&["B", "A"]).loosens(&listed(&["A"]), 0));
+        let long = ["A", "AB", "ABCDEFGHIJKLMNOPA", "ABCDEFGHIJKLMNOPZ", "B"];
+        let list = listed(&long);
+        assert!(long.iter().all(|name| list.restricts(name.parse().unwrap())));
+        assert!(
+            ["AA", "ABCDEFGHIJKLMNOP", "ABCDEFGHIJKLMNOPB", "C"]
+                .iter()
+                .all(|name| !list.restricts(name.parse().unwrap()))
+        );
+        assert!(!Limits::default().restricts("A".parse().unwrap()));
     }
 
     #[test]
