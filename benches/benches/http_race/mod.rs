@@ -57,7 +57,7 @@ fn round(clients: &mut [Client; 2]) -> [[f64; 2]; 2] {
 /// Asks our server and the constant one in turns.
 #[allow(dead_code)]
 pub(crate) async fn race(address: SocketAddr, path: String) -> Race {
-    race_of(move |address, path| Client::new(address, path), address, path).await
+    race_of(Client::new, address, path).await
 }
 
 /// The same for a question in a body.

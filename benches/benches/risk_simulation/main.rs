@@ -92,7 +92,8 @@ fn processor_time<T>(work: impl FnOnce() -> T) -> (f64, T) {
 fn agree(ours: &VarAnswer, theirs: &Value, name: &str) {
     let error = ours.standard_error;
     let drawn = ours.method == Method::MonteCarlo;
-    let allowed = |error: Option<f64>, value: f64| if drawn { 5.0 * error.expect("known") } else { 1e-10 * value };
+    let allowed =
+        |error: Option<f64>, value: f64| if drawn { 5.0 * error.expect("known") } else { 1e-10 * value };
     let pairs = [(ours.var, error.var), (ours.es, error.es)];
     for ((ours, error), theirs) in pairs.into_iter().zip(theirs.as_array().expect("two values")) {
         let theirs = theirs.as_f64().expect("a number");

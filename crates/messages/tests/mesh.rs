@@ -2,11 +2,12 @@
 
 use nautilus_messages::EngineName;
 use nautilus_messages::mesh::{
-    Body, Classification, ENVELOPE_LEN, EngineHealth, FEATURES_MAX, FeatureValues, FeatureVector, Message,
-    MessageError, MessageId, MessageType, PAYLOAD_MAX, Priority, ToxicityAlert, ToxicityLevel, VpinRequest,
-    VpinResponse, VpinUpdate,
+    AlertKind, AlertLevel, Body, Classification, Desk, ENVELOPE_LEN, EngineHealth, FEATURES_MAX,
+    FeatureValues, FeatureVector, Message, MessageError, MessageId, MessageType, OrderAction, OrderDecision,
+    OrderRequest, PAYLOAD_MAX, PositionChange, Priority, Reason, Reasons, RiskAlert, RiskMetric, Scope,
+    ToxicityAlert, ToxicityLevel, Uid, VpinRequest, VpinResponse, VpinUpdate,
 };
-use nautilus_types::UnixNanos;
+use nautilus_types::{Money, Quantity, Side, UnixNanos};
 use proptest::prelude::*;
 
 fn update() -> VpinUpdate {
@@ -66,7 +67,74 @@ fn one_of_each() -> [Message; MessageType::ALL.len()] {
             mesh_handled: 1,
         })),
         message(Body::FeatureVector(features(vec![Some(0.25), None, Some(-1.0)]))),
+        message(Body::OrderRequest(order())),
+        message(Body::OrderDecision(OrderDecision {
+            order_id: order().order_id,
+            accepted: false,
+            reasons: Reason::Halted.into(),
+            warnings: Reasons::NONE,
+        })),
+        message(Body::PositionChange(execution())),
+        message(Body::RiskMetric(metric())),
+        message(Body::RiskAlert(RiskAlert {
+            scope: Scope {
+                portfolio: Some(order().desk.portfolio),
+                book: Some(order().desk.book),
+                strategy: None,
+            },
+            kind: AlertKind::DailyLoss,
+            level: AlertLevel::Hard,
+            limit: Some(Money::from_nanos(8)),
+            used: None,
+            ts_event: UnixNanos(5),
+        })),
     ]
+}
+
+fn order() -> OrderRequest {
+    OrderRequest {
+        order_id: Uid(0x0102_0304_0506_0708_090A_0B0C_0D0E_0F10),
+        desk: Desk {
+            portfolio: "main".parse().unwrap(),
+            book: "index".parse().unwrap(),
+            strategy: "carry".parse().unwrap(),
+        },
+        instrument: "ESH4".parse().unwrap(),
+        action: OrderAction::New {
+            side: Side::Sell,
+            quantity: Quantity::from_units(3).unwrap(),
+            limit_price: Some("4810.25".parse().unwrap()),
+        },
+    }
+}
+
+fn execution() -> PositionChange {
+    PositionChange {
+        desk: order().desk,
+        instrument: order().instrument,
+        order_id: Some(order().order_id),
+        venue: "GLBX".parse().unwrap(),
+        trade_id: Uid(7),
+        side: Side::Buy,
+        quantity: Quantity::from_units(2).unwrap(),
+        price: "-0.25".parse().unwrap(),
+        fee: "1.25".parse().unwrap(),
+        done: true,
+        ts_event: UnixNanos(3),
+    }
+}
+
+fn metric() -> RiskMetric {
+    RiskMetric {
+        portfolio: order().desk.portfolio,
+        ts_event: UnixNanos(4),
+        confidence: 0.96875,
+        var: Some(0.25),
+        es: None,
+        gross: Money::from_nanos(5),
+        net: Money::from_nanos(-6),
+        pnl: Money::from_nanos(7),
+    }
 }
 
 fn encoded(message: &Message) -> Vec<u8> {
@@ -97,6 +165,15 @@ fn every_type_has_its_golden_bytes() {
             "4e4d0103 0600 0100 2b000000 {TAIL} 04636f7265 0445534834 91c4cca1d4cad9bb8801 02 ac02
              03 01 05 02 000000000000d03f 000000000000f0bf"
         ),
+        format!(
+            "4e4d0103 0700 0100 37000000 {TAIL} 909eb8e8c0e1828589909cb0d080c1818202046d61696e05696e6465780563617272790445534834000180f882ad160180daf093ff9702"
+        ),
+        format!("4e4d0103 0800 0100 15000000 {TAIL} 909eb8e8c0e1828589909cb0d080c1818202002000"),
+        format!(
+            "4e4d0103 0900 0100 41000000 {TAIL} 046d61696e05696e646578056361727279044553483401909eb8e8c0e1828589909cb0d080c181820204474c4258070080d0acf30effc9b5ee0180f28ba8090103"
+        ),
+        format!("4e4d0103 0a00 0100 1b000000 {TAIL} 046d61696e04000000000000ef3f01000000000000d03f000a0b0e"),
+        format!("4e4d0103 0b00 0100 14000000 {TAIL} 01046d61696e0105696e64657800040201100005"),
     ];
     for ((message, golden), kind) in one_of_each().iter().zip(golden).zip(MessageType::ALL) {
         let bytes = encoded(message);
@@ -153,7 +230,7 @@ fn what_this_build_does_not_know_is_refused_with_the_reason() {
         (8, &[28], MessageError::Truncated { needed: 92, have: 91 }),
         (8, &[26], MessageError::LeftOver(1)),
         (12, &[0, 0], MessageError::Producer(0)),
-        (12, &[5, 0], MessageError::Producer(5)),
+        (12, &[6, 0], MessageError::Producer(6)),
         // An empty symbol, one with a character that is not allowed, one that is no UTF-8, an unknown
         // classification and an option that is neither there nor absent.
         (64, &[0], payload()),
@@ -193,6 +270,7 @@ fn a_number_that_is_not_finite_is_neither_sent_nor_read() {
         let latest = Some(VpinUpdate { cdf: Some(value), ..update() });
         for (body, kind, field) in [
             (Body::FeatureVector(features(vec![Some(1.0), None, Some(value)])), "feature_vector", "values"),
+            (Body::RiskMetric(RiskMetric { es: Some(value), ..metric() }), "risk_metric", "es"),
             (Body::VpinUpdate(VpinUpdate { vpin: Some(value), ..update() }), "vpin_update", "vpin"),
             (Body::VpinUpdate(VpinUpdate { cdf: Some(value), ..update() }), "vpin_update", "cdf"),
             (Body::ToxicityAlert(ToxicityAlert { vpin: value, ..alert }), "toxicity_alert", "vpin"),

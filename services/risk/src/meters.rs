@@ -38,7 +38,7 @@ fn record(figures: &Figures) {
     gauge!("nautilus_risk_trading_state", "service" => SERVICE).set(f64::from(figures.state as u8));
     for part in figures.parts.iter().take(1 + PORTFOLIOS_MAX) {
         let set = |name: &'static str, value: f64| {
-            gauge!(name, "service" => SERVICE, "scope" => part.scope.clone()).set(value)
+            gauge!(name, "service" => SERVICE, "scope" => part.scope.clone()).set(value);
         };
         set("nautilus_risk_gross", part.gross.to_f64());
         set("nautilus_risk_net", part.net.to_f64());

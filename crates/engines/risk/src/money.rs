@@ -23,8 +23,8 @@ fn billionth(amount: i128) -> i128 {
     const FIVES: u64 = 1_953_125;
     let magnitude = amount.unsigned_abs() >> 9;
     let (high, low) = ((magnitude >> 64) as u64, magnitude as u64);
-    let middle = high % FIVES << 32 | low >> 32;
-    let last = middle % FIVES << 32 | low & u64::from(u32::MAX);
+    let middle = ((high % FIVES) << 32) | (low >> 32);
+    let last = ((middle % FIVES) << 32) | (low & u64::from(u32::MAX));
     let quotient =
         u128::from(high / FIVES) << 64 | u128::from(middle / FIVES) << 32 | u128::from(last / FIVES);
     if amount < 0 { -(quotient as i128) } else { quotient as i128 }

@@ -408,7 +408,7 @@ impl Play {
         let floor = &mut self.floor;
         let mut from_snapshot = floor.recovered(Some(&self.moment.snapshot), self.moment.facts);
         Floor::feed(&mut from_snapshot, &floor.frames[self.moment.frames..]);
-        let mut from_facts = (self.recoveries % 8 == 0).then(|| floor.recovered(None, 0));
+        let mut from_facts = self.recoveries.is_multiple_of(8).then(|| floor.recovered(None, 0));
         if let Some(engine) = &mut from_facts {
             Floor::feed(engine, &floor.frames);
         }
@@ -433,7 +433,7 @@ impl Play {
         self.recoveries += 1;
         // One of them goes on in its place.
         floor.engine = match from_facts {
-            Some(engine) if self.recoveries % 2 == 0 => engine,
+            Some(engine) if self.recoveries.is_multiple_of(2) => engine,
             _ => from_snapshot,
         };
         self.moment = Moment { snapshot: lived, facts: floor.facts.len(), frames: floor.frames.len() };

@@ -269,6 +269,7 @@ impl Floor {
     }
 
     /// A command that is refused: the code. Nothing has changed by it, and the sentence is one.
+    #[allow(clippy::needless_pass_by_value)] // A command is made for this one call.
     pub(crate) fn refused(&mut self, command: Command) -> &'static str {
         self.tell(Command::Tick).unwrap();
         let (before, facts) = (self.engine.snapshot(), self.facts.clone());

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nautilus_engine_risk::{Limit, Limits, TradingState};
 use nautilus_messages::mesh::{Desk, OrderAction, OrderRequest, PositionChange, Reason, Reasons, Scope, Uid};
-use nautilus_types::{Currency, Money, Side, Symbol, Venue};
+use nautilus_types::{Currency, Money, Price, Side, Symbol, Venue};
 
 const ONE: i128 = 1_000_000_000;
 const DAY: u64 = 86_400_000_000_000;
@@ -172,9 +172,9 @@ impl Model {
     fn exposure(&self, node: &Node, symbol: Symbol, more: i128) -> Option<[i128; 4]> {
         let (held, mut buys, mut sells) = self.quantities(&node.scope, symbol);
         if more > 0 {
-            buys += more
+            buys += more;
         } else {
-            sells -= more
+            sells -= more;
         }
         let long = self.worth(symbol, held + buys, node.currency)?;
         let short = self.worth(symbol, held - sells, node.currency)?;
@@ -311,7 +311,7 @@ impl Model {
             let (desk, symbol) = (request.desk, request.instrument);
             let left = quantity.nanos();
             self.open.push(Open { id: request.order_id, desk, symbol, side, left });
-            let limit = limit_price.map(|price| price.nanos());
+            let limit = limit_price.map(Price::nanos);
             self.accepted.entry((desk, symbol)).or_default().push((side, left, limit, self.now));
             let now = self.now;
             for node in self.nodes.iter_mut().filter(|node| covers(&node.scope, &desk)) {
@@ -353,7 +353,7 @@ impl Model {
         let order = Order {
             request,
             signed: if side == Side::Buy { quantity } else { -quantity },
-            limit: limit_price.map(|price| price.nanos()),
+            limit: limit_price.map(Price::nanos),
             mark,
         };
         let path: Vec<&Node> = self.nodes.iter().filter(|node| covers(&node.scope, &request.desk)).collect();
