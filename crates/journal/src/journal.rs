@@ -103,8 +103,10 @@ impl<S: Storage> Journal<S> {
         if end.doubtful.is_empty() || at > end.offset {
             at = end.offset;
         }
-        // A crash may tear what is written and what shares a sector with it: so no more at once than is mirrored.
+        // A crash may tear what is written and what shares a sector with it: so no more at once than is mirrored, and
+        // always in the same mirror, for the other one may be the only place that has what is put back.
         loop {
+            self.sequence = end.sequence;
             let stop = end.offset.min(at + MIRRORED_MAX - 2 * SHARED);
             let place = RECORDS_AT.max(at - SHARED)..end.offset.min(stop + SHARED);
             self.write_mirror(end.known, place.start, &end.bytes[place.clone()])?;
