@@ -52,6 +52,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "crates/types",
             "crates/messages",
             "crates/engine",
+            "crates/hardware",
             "crates/engines/*",
             "crates/feeds",
             "crates/bus",

@@ -37,12 +37,11 @@ fn record(figures: &Figures) {
     gauge!("nautilus_risk_unbooked", "service" => SERVICE).set(figures.unbooked as f64);
     gauge!("nautilus_risk_trading_state", "service" => SERVICE).set(f64::from(figures.state as u8));
     for part in figures.parts.iter().take(1 + PORTFOLIOS_MAX) {
-        let set = |name: &'static str, value: f64| {
-            gauge!(name, "service" => SERVICE, "scope" => part.scope.clone()).set(value);
-        };
-        set("nautilus_risk_gross", part.gross.to_f64());
-        set("nautilus_risk_net", part.net.to_f64());
-        set("nautilus_risk_profit", part.profit.to_f64());
-        set("nautilus_risk_drawdown", part.drawdown.to_f64());
+        let scope = || part.scope.clone();
+        gauge!("nautilus_risk_gross", "service" => SERVICE, "scope" => scope()).set(part.gross.to_f64());
+        gauge!("nautilus_risk_net", "service" => SERVICE, "scope" => scope()).set(part.net.to_f64());
+        gauge!("nautilus_risk_profit", "service" => SERVICE, "scope" => scope()).set(part.profit.to_f64());
+        gauge!("nautilus_risk_drawdown", "service" => SERVICE, "scope" => scope())
+            .set(part.drawdown.to_f64());
     }
 }
