@@ -45,12 +45,13 @@ fn execution(id: u64, order: u64, side: &str, quantity: &str, price: &str) -> Va
     })
 }
 
-fn limits() -> Value {
-    let money = |hard: &str| json!({"hard": hard});
+/// `order` is the largest worth of one order.
+fn limits(order: u64) -> Value {
+    let money = |orders: u64| json!({"hard": (orders * order).to_string()});
     json!({
-        "gross": {"soft": "300000", "hard": "500000"}, "net": money("500000"), "position": money("500000"),
-        "concentration_bps": {"hard": 100_000}, "var": money("50000"), "drawdown": money("100000"),
-        "daily_loss": money("100000"), "order_size": money("100000"), "price_collar_bps": {"hard": 200},
+        "gross": money(5), "net": money(5), "position": money(5), "concentration_bps": {"hard": 10_000_000},
+        "var": money(1), "drawdown": money(1), "daily_loss": money(1), "order_size": money(1),
+        "price_collar_bps": {"hard": 200},
         "orders_per_second": 1_000, "duplicate_window_ms": 0, "restricted": [],
     })
 }
@@ -61,12 +62,12 @@ fn returns() -> Vec<f64> {
 }
 
 /// A portfolio with limits that alice asked for and bob approved, and scenarios.
-fn declare(risk: &str) {
+fn declare(risk: &str, order: u64) {
     let portfolio =
         json!({"currency": "USD", "capital": "1000000", "books": {"index": ["carry", "momentum"]}});
     let made = put(risk, SERVICE_PORTFOLIO, &portfolio);
     assert_eq!(made.status, 200, "{}", made.text);
-    let asked = put(risk, "/v1/limits?portfolio=main", &limits());
+    let asked = put(risk, "/v1/limits?portfolio=main", &limits(order));
     assert_eq!(asked.status, 202, "{}", asked.text);
     let id = asked.body["proposals"][0]["id"].as_u64().expect("a proposal");
     let same = post(risk, &format!("/v1/proposals/{id}"), &Value::Null);
@@ -98,7 +99,7 @@ fn a_desk_is_declared_limited_traded_measured_and_stopped() {
     let check = post(risk, "/v1/orders/check", &order(2, "buy", "1"));
     assert_eq!(check.body["reasons"], json!(["limit_not_set"]));
     assert_eq!(list(&check.body["limits_not_set"]).len(), 12, "{}", check.text);
-    declare(risk);
+    declare(risk, 100_000);
     traded(risk);
     measured(risk);
     stopped(risk);
@@ -251,7 +252,7 @@ fn bad_input_is_answered_with_what_to_do_and_changes_nothing() {
         ),
         ("PUT", "/v1/fx", json!({"EUR": "-1"}), 422, "invalid_rate"),
         ("PUT", "/v1/fx", json!({"EUROS": "1"}), 422, "invalid_body"),
-        ("PUT", "/v1/limits?portfolio=nobody", limits(), 404, "unknown_desk"),
+        ("PUT", "/v1/limits?portfolio=nobody", limits(1), 404, "unknown_desk"),
         ("PUT", "/v1/limits", json!({"gross": {"hard": "-1"}}), 422, "invalid_limits"),
         ("PUT", "/v1/limits", json!({"gros": {"hard": "1"}}), 422, "invalid_body"),
         ("POST", "/v1/proposals/99", Value::Null, 404, "unknown_proposal"),
@@ -298,7 +299,8 @@ fn what_was_accepted_survives_kills() {
     let place = Place::new().on_redis(&star, &mesh);
     let engines = place.start(&["up", "--processes"]);
     let risk = engines.risk.clone();
-    declare(&risk);
+    // A contract of the simulator's is worth some 240,000 dollars.
+    declare(&risk, 50_000_000);
     eventually("the market has a price", || {
         (post(&risk, "/v1/orders/check", &order(1, "buy", "1")).body["accepted"] == true).then_some(())
     });
@@ -323,7 +325,7 @@ fn what_was_accepted_survives_kills() {
             assert_eq!(ids.iter().filter(|found| **found == uid(*id)).count(), 1, "order {id} after a kill");
         }
         assert_eq!(ids.len(), accepted.len());
-        assert_eq!(get(&risk, "/v1/limits?portfolio=main")["limits"]["order_size"]["hard"], "100000");
+        assert_eq!(get(&risk, "/v1/limits?portfolio=main")["limits"]["order_size"]["hard"], "50000000");
     }
     assert!(accepted.len() >= 50, "{} orders were accepted", accepted.len());
     engines.stop();
