@@ -50,7 +50,7 @@ async fn the_whole_is_told_and_engines_come_and_go() {
     let mut whole = whole().await;
     let door = &whole.door;
     let status = door
-        .status_once("both engines are up", |status| states(status) == ["up", "up", "down", "down"])
+        .status_once("both engines are up", |status| states(status) == ["up", "up", "down", "down", "down"])
         .await;
     assert_eq!((&status["state"], &status["version"]), (&json!("degraded"), &json!("0.1.0")));
     let marketdata = row(&status, EngineName::Marketdata);
