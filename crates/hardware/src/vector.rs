@@ -91,7 +91,6 @@ fn add_and_square_one(y: &mut [f64; LANES], x: &[f64; LANES], factor: f64, sums:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BackendId;
     use proptest::prelude::*;
 
     fn bits(values: &[f64]) -> Vec<u64> {
@@ -101,7 +100,7 @@ mod tests {
     /// Every unit of this processor, the plain one too.
     fn units() -> [Unit; 3] {
         #[cfg(target_arch = "x86_64")]
-        let narrower = |id| id == BackendId::Avx2;
+        let narrower = |id| id == crate::BackendId::Avx2;
         #[cfg(not(target_arch = "x86_64"))]
         let narrower = |_| false;
         [Unit::widest(|_| true), Unit::widest(narrower), Unit::Plain]
