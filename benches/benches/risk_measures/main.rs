@@ -3,63 +3,23 @@
 //!
 //! Every figure is processor time of one thread. A peer's values must agree with ours, or its row is not written.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+#[path = "../peer_process/mod.rs"]
+mod peer_process;
+
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nautilus_benches::{Figures, Goal, Peer, Report, Unit};
 use nautilus_engine_risk::{Method, ScenarioMatrix, VarAnswer, VarRequest, calculate_var};
 use nautilus_hardware::{Hardware, Options, Switches, backends};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
+
+use peer_process::{Peers, processor_time};
 
 const SCENARIOS: usize = 10_000;
 const ASSETS: usize = 1_000;
 const ROUNDS: usize = 9;
 /// The same sums in another order.
 const TOLERANCE: f64 = 1e-11;
-
-/// The peers' process, between two rounds.
-struct Peers {
-    process: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Peers {
-    fn start(python: &str, cube: &Path) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/risk_measures/race.py");
-        let mut process = Command::new(python)
-            .arg(script)
-            .arg(cube)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the peers' Python runs");
-        let lines = BufReader::new(process.stdout.take().expect("a pipe"));
-        let mut peers = Self { process, lines };
-        assert_eq!(peers.line().trim(), "ready", "the peers failed");
-        peers
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("the peers answer");
-        line
-    }
-
-    /// Seconds of each form.
-    fn round(&mut self) -> Value {
-        self.process.stdin.as_mut().expect("a pipe").write_all(b"round\n").expect("the peers listen");
-        serde_json::from_str(&self.line()).expect("the peers write JSON")
-    }
-
-    fn finish(mut self) -> Value {
-        drop(self.process.stdin.take());
-        let report = serde_json::from_str(&self.line()).expect("the peers write JSON");
-        assert!(self.process.wait().expect("the peers end").success(), "the peers failed");
-        report
-    }
-}
 
 fn read(cube: &Path) -> VarRequest {
     let bytes = std::fs::read(cube).expect("the peers wrote it");
@@ -74,17 +34,6 @@ fn read(cube: &Path) -> VarRequest {
         positions: Some(positions),
         ..VarRequest::new(Method::Historical)
     }
-}
-
-/// Seconds of this thread.
-fn processor_time(work: impl FnOnce()) -> f64 {
-    let now = || {
-        let now = clock_gettime(ClockId::ThreadCPUTime);
-        now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
-    };
-    let begin = now();
-    work();
-    now() - begin
 }
 
 fn largest_difference(ours: &[f64], theirs: &Value) -> f64 {
@@ -115,7 +64,7 @@ fn main() {
     let hardware = Hardware::new(backends::listings(), Switches::default(), options);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let cube = folder.path().join("cube.bin");
-    let mut peers = Peers::start(&python, &cube);
+    let mut peers = Peers::start(&python, "risk_measures", &cube);
     let all = read(&cube);
     let alone = VarRequest { incremental: false, ..all.clone() };
     let ask = |request: &VarRequest| calculate_var(&hardware, request).expect("a legal question");
@@ -125,7 +74,7 @@ fn main() {
     let mut theirs = names.map(|_| Figures::default());
     for round in 0..=ROUNDS {
         let seconds = peers.round();
-        let took = [&alone, &all].map(|request| processor_time(|| drop(ask(request))));
+        let took = [&alone, &all].map(|request| processor_time(|| drop(ask(request))).0);
         if round > 0 {
             let pushed = |figures: &mut Figures, seconds: f64| figures.push(seconds * 1e6);
             ours.iter_mut().zip(took).for_each(|(figures, took)| pushed(figures, took));
@@ -134,7 +83,7 @@ fn main() {
             }
         }
     }
-    let (answer, found) = (ask(&all), peers.finish());
+    let (answer, found): (_, Value) = (ask(&all), peers.finish());
     let mut notes = Vec::new();
     for (name, theirs) in names.iter().zip(&theirs) {
         let difference = largest_difference(&expected(&answer, name), &found["values"][name]);

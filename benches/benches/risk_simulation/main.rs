@@ -4,62 +4,21 @@
 //! Every figure is processor time of one thread. A drawn VaR or ES of a peer must lie within five standard errors of ours,
 //! a closed form must be ours, or its row is not written.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+#[path = "../peer_process/mod.rs"]
+mod peer_process;
+
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nautilus_benches::{Figures, Goal, Peer, Report, Unit};
 use nautilus_engine_risk::{Method, Sampling, ScenarioMatrix, VarAnswer, VarRequest, calculate_var};
 use nautilus_hardware::{Hardware, Options, Switches, backends};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
+
+use peer_process::{Peers, processor_time};
 
 const SCENARIOS: usize = 1_260;
 const ASSETS: usize = 500;
 const ROUNDS: usize = 5;
-
-/// The peers' process, between two rounds.
-struct Peers {
-    process: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Peers {
-    fn start(python: &str, returns: &Path) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/risk_simulation/race.py");
-        let mut process = Command::new(python)
-            .arg(script)
-            .arg(returns)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the peers' Python runs");
-        let lines = BufReader::new(process.stdout.take().expect("a pipe"));
-        let mut peers = Self { process, lines };
-        assert_eq!(peers.line().trim(), "ready", "the peers failed");
-        peers
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("the peers answer");
-        line
-    }
-
-    /// Seconds and values of each form.
-    fn round(&mut self) -> Value {
-        self.process.stdin.as_mut().expect("a pipe").write_all(b"round\n").expect("the peers listen");
-        serde_json::from_str(&self.line()).expect("the peers write JSON")
-    }
-
-    /// Their versions.
-    fn finish(mut self) -> String {
-        drop(self.process.stdin.take());
-        let versions = serde_json::from_str(&self.line()).expect("the peers write JSON");
-        assert!(self.process.wait().expect("the peers end").success(), "the peers failed");
-        versions
-    }
-}
 
 fn read(path: &Path, method: Method) -> VarRequest {
     let bytes = std::fs::read(path).expect("the peers wrote it");
@@ -75,17 +34,6 @@ fn read(path: &Path, method: Method) -> VarRequest {
         incremental: false,
         ..VarRequest::new(method)
     }
-}
-
-/// Seconds of this thread, and what it made.
-fn processor_time<T>(work: impl FnOnce() -> T) -> (f64, T) {
-    let now = || {
-        let now = clock_gettime(ClockId::ThreadCPUTime);
-        now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
-    };
-    let begin = now();
-    let made = work();
-    (now() - begin, made)
 }
 
 /// Whether a peer's VaR and ES are ours.
@@ -151,7 +99,7 @@ fn main() {
     let hardware = Hardware::new(backends::listings(), Switches::default(), options);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("returns.bin");
-    let mut peers = Peers::start(&python, &path);
+    let mut peers = Peers::start(&python, "risk_simulation", &path);
     let contests = contests(&path);
     let mut figures = contests.each_ref().map(|_| [Figures::default(), Figures::default()]);
     let mut backend = None;
@@ -176,6 +124,6 @@ fn main() {
         "99 %, one day. Processor time of one thread; products by {}. Ours begins with returns: covariance and factor are in \
          its time, not in the peers'. VaR and ES of every round agree within five standard errors. {}.",
         backend.map_or("no backend", |backend| backend.as_str()),
-        peers.finish()
+        peers.finish::<String>()
     ));
 }

@@ -3,9 +3,10 @@
 //!
 //! Every figure is processor time of one thread. The peer's values must agree with ours, or its row is not written.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+#[path = "../peer_process/mod.rs"]
+mod peer_process;
+
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nautilus_benches::{Figures, Goal, Peer, Report, Unit};
 use nautilus_engine_risk::{
@@ -13,8 +14,9 @@ use nautilus_engine_risk::{
     StressScenario, stress,
 };
 use nautilus_hardware::Hardware;
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
+
+use peer_process::{Peers, processor_time};
 
 const SCENARIOS: usize = 10_000;
 const AMERICAN: usize = 1_000;
@@ -27,48 +29,6 @@ const MEASURED: [&str; 3] = [
     "1,000 scenarios of an American put: spot and volatility",
     "10,000 scenarios of an American put: spot",
 ];
-
-/// The peer's process, between two rounds.
-struct Peers {
-    process: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Peers {
-    fn start(python: &str, scenarios: &Path) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/stress/race.py");
-        let mut process = Command::new(python)
-            .arg(script)
-            .arg(scenarios)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the peer's Python runs");
-        let lines = BufReader::new(process.stdout.take().expect("a pipe"));
-        let mut peers = Self { process, lines };
-        assert_eq!(peers.line().trim(), "ready", "the peer failed");
-        peers
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("the peer answers");
-        line
-    }
-
-    /// Seconds of each form.
-    fn round(&mut self) -> Value {
-        self.process.stdin.as_mut().expect("a pipe").write_all(b"round\n").expect("the peer listens");
-        serde_json::from_str(&self.line()).expect("the peer writes JSON")
-    }
-
-    fn finish(mut self) -> Value {
-        drop(self.process.stdin.take());
-        let report = serde_json::from_str(&self.line()).expect("the peer writes JSON");
-        assert!(self.process.wait().expect("the peer ends").success(), "the peer failed");
-        report
-    }
-}
 
 fn question(style: StressOptionStyle, moves: &[(f64, f64)]) -> StressRequest {
     let position = StressPosition {
@@ -110,17 +70,6 @@ fn read(scenarios: &Path) -> [StressRequest; 3] {
     ]
 }
 
-/// Seconds of this thread.
-fn processor_time(work: impl FnOnce()) -> f64 {
-    let now = || {
-        let now = clock_gettime(ClockId::ThreadCPUTime);
-        now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
-    };
-    let begin = now();
-    work();
-    now() - begin
-}
-
 /// As a share of the strike.
 fn largest_difference(ours: &StressAnswer, theirs: &Value) -> f64 {
     let theirs = theirs.as_array().expect("a list");
@@ -141,21 +90,21 @@ fn main() {
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let scenarios = folder.path().join("scenarios.bin");
-    let mut peers = Peers::start(&python, &scenarios);
+    let mut peers = Peers::start(&python, "stress", &scenarios);
     let questions = read(&scenarios);
     let ask = |request: &StressRequest| stress(Hardware::shared(), request).expect("a legal question");
     let (mut ours, mut theirs) = (NAMES.map(|_| Figures::default()), NAMES.map(|_| Figures::default()));
     for round in 0..=ROUNDS {
         let seconds = peers.round();
         for (at, (name, question)) in NAMES.iter().zip(&questions).enumerate() {
-            let took = processor_time(|| drop(ask(question)));
+            let (took, ()) = processor_time(|| drop(ask(question)));
             if round > 0 {
                 ours[at].push(took * 1e6);
                 theirs[at].push(seconds[name].as_f64().expect("seconds") * 1e6);
             }
         }
     }
-    let found = peers.finish();
+    let found: Value = peers.finish();
     let mut notes = Vec::new();
     for (at, name) in NAMES.iter().enumerate() {
         let difference = largest_difference(&ask(&questions[at]), &found["values"][name]);

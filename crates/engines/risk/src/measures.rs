@@ -59,11 +59,22 @@ impl VarAnswer {
         if !(measures.var.is_finite() && measures.es.is_finite()) {
             return Err(overflow("horizon_days"));
         }
-        Ok(Self {
-            var: measures.var,
-            es: measures.es,
-            standard_error: precision::standard_error(tail),
-            confidence_interval: precision::confidence_interval(tail),
+        let uncertainty = (precision::standard_error(tail), precision::confidence_interval(tail));
+        Ok(Self { backend, ..Self::of(request, (measures.var, measures.es), uncertainty, tail.count) })
+    }
+
+    /// VaR and ES from so many scenarios and how uncertain they are; all else is left out.
+    pub(crate) fn of(
+        request: &VarRequest,
+        (var, es): (f64, f64),
+        (standard_error, confidence_interval): (StandardError, ConfidenceInterval),
+        scenarios: usize,
+    ) -> Self {
+        Self {
+            var,
+            es,
+            standard_error,
+            confidence_interval,
             component_var: None,
             marginal_var: None,
             incremental_var: None,
@@ -77,11 +88,11 @@ impl VarAnswer {
             confidence: request.confidence,
             horizon_days: request.horizon_days,
             horizon_rule: request.horizon_rule,
-            scenarios: tail.count,
-            backend,
+            scenarios,
+            backend: None,
             compute_us: None,
             simulation: None,
             higher_moments: None,
-        })
+        }
     }
 }

@@ -139,35 +139,10 @@ fn empty(request: &VarRequest, moments: &Moments<'_>, var: f64, es: f64) -> Resu
         return Err(overflow(moments.field));
     }
     let none = Interval { lower: None, upper: None, rule: ErrorRule::ClosedForm };
-    Ok(VarAnswer {
-        var,
-        es,
-        standard_error: StandardError {
-            var: None,
-            es: None,
-            var_rule: ErrorRule::ClosedForm,
-            es_rule: ErrorRule::ClosedForm,
-        },
-        confidence_interval: ConfidenceInterval { level: 0.95, var: none, es: none },
-        component_var: None,
-        marginal_var: None,
-        incremental_var: None,
-        component_es: None,
-        marginal_es: None,
-        incremental_es: None,
-        spectral: None,
-        evar: None,
-        method: request.method,
-        convention: request.convention,
-        confidence: request.confidence,
-        horizon_days: request.horizon_days,
-        horizon_rule: request.horizon_rule,
-        scenarios: moments.returns.nrows(),
-        backend: None,
-        compute_us: None,
-        simulation: None,
-        higher_moments: None,
-    })
+    let rule = ErrorRule::ClosedForm;
+    let error = StandardError { var: None, es: None, var_rule: rule, es_rule: rule };
+    let interval = ConfidenceInterval { level: 0.95, var: none, es: none };
+    Ok(VarAnswer::of(request, (var, es), (error, interval), moments.returns.nrows()))
 }
 
 fn uncertain(answer: &mut VarAnswer, [var, es]: [Option<f64>; 2]) {
