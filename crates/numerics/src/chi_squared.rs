@@ -1,64 +1,24 @@
 //! The chi-squared distribution for any positive, also fractional, number of degrees of freedom.
 
+use crate::gamma::{gamma_lower, gamma_upper};
 use crate::quantile::normal_quantile;
 
-/// Iterations of series, continued fraction and Newton's method; a few dozen are usual, some roots of large parameters.
-const ITERATIONS: u32 = 100_000;
-
 /// The chi-squared distribution function P(ν/2, x/2), the regularised lower incomplete gamma function (Abramowitz and
-/// Stegun 26.4.19, by the series 6.5.29 or the continued fraction 6.5.31). NaN, or degrees of freedom that are not positive
+/// Stegun 26.4.19). NaN, or degrees of freedom that are not positive
 /// and finite, give NaN.
 ///
 /// Checked to a relative error of 1e-11 for 0.5 to 1,000 degrees of freedom.
 #[must_use]
 pub fn chi_squared_cdf(x: f64, degrees_of_freedom: f64) -> f64 {
-    let nu = degrees_of_freedom;
-    if x.is_nan() || !(nu > 0.0 && nu.is_finite()) {
-        return f64::NAN;
-    }
-    if x <= 0.0 {
-        return 0.0;
-    }
-    if x == f64::INFINITY {
-        return 1.0;
-    }
-    let (a, x) = (0.5 * nu, 0.5 * x);
-    let front = libm::exp(a * libm::log(x) - x - libm::lgamma(a));
-    if x < a + 1.0 { front * series(a, x) } else { 1.0 - front * fraction(a, x) }
+    gamma_lower(0.5 * degrees_of_freedom, if x < 0.0 { 0.0 } else { 0.5 * x })
 }
 
-/// Σ xⁿ/(a(a + 1)…(a + n)).
-fn series(a: f64, x: f64) -> f64 {
-    let (mut term, mut sum, mut denominator) = (1.0 / a, 1.0 / a, a);
-    for _ in 0..ITERATIONS {
-        denominator += 1.0;
-        term *= x / denominator;
-        sum += term;
-        if term < sum * 0.5 * f64::EPSILON {
-            break;
-        }
-    }
-    sum
-}
-
-/// Γ(a, x)/(xᵃe⁻ˣ), by Lentz's method.
-fn fraction(a: f64, x: f64) -> f64 {
-    let mut b = x + 1.0 - a;
-    let mut c = 1e300;
-    let mut d = 1.0 / b;
-    let mut value = d;
-    for n in 1..ITERATIONS {
-        let n = f64::from(n);
-        let step = -n * (n - a);
-        b += 2.0;
-        d = 1.0 / (step * d + b);
-        c = b + step / c;
-        value *= c * d;
-        if (c * d - 1.0).abs() < f64::EPSILON {
-            break;
-        }
-    }
-    value
+/// The probability that a chi-squared variable is above x (Abramowitz and Stegun 26.4.19), from which tests of hypotheses take their
+/// p-values. NaN, or degrees of freedom that
+/// are not positive and finite, give NaN; below 0 nothing lies.
+#[must_use]
+pub fn chi_squared_upper(x: f64, degrees_of_freedom: f64) -> f64 {
+    gamma_upper(0.5 * degrees_of_freedom, if x < 0.0 { 0.0 } else { 0.5 * x })
 }
 
 /// The chi-squared quantile. 0 and 1 give 0 and ∞; what is no probability, or degrees of freedom that are not positive and

@@ -19,13 +19,13 @@ mod philox;
 mod quantile;
 mod sobol;
 
-pub use chi_squared::{chi_squared_cdf, chi_squared_quantile};
+pub use chi_squared::{chi_squared_cdf, chi_squared_quantile, chi_squared_upper};
 pub use components::{PrincipalComponents, principal_components};
 pub use covariance::{correlation, covariance, ewma_covariance};
 pub use deviation::RollingDeviation;
 pub use distribution::{beta_cdf, normal_cdf, student_t_cdf};
 pub use eigen::symmetric_eigen;
-pub use gamma::{chi_squared_upper, gamma_upper};
+pub use gamma::{gamma_lower, gamma_upper};
 pub use matrix::{ELEMENTS_MAX, MatrixError, cholesky, product, quadratic_form, solve_spd};
 pub use nearest::{NearestCorrelation, nearest_correlation};
 pub use options::{

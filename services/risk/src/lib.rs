@@ -4,7 +4,6 @@
 
 mod api;
 mod meters;
-mod settings;
 mod shapes;
 
 use std::time::Duration;
@@ -12,10 +11,10 @@ use std::time::Duration;
 use nautilus_bus::Star;
 use nautilus_engine_risk::{Command, RiskEngine};
 use nautilus_messages::EngineName;
-use nautilus_service::{Connections, EngineHandle, Running, Shell, StartError};
+use nautilus_service::{ConfigError, Connections, EngineHandle, Running, Shell, StartError};
 use tokio::net::TcpListener;
 
-pub use settings::Settings;
+pub use nautilus_engine_risk::Settings;
 
 const ABOUT: &str = "Positions and profit, value at risk and stress, limits and the gate that no order passes unseen. What \
                      was accepted is on the disk; what loosens a limit needs a second person; losses are positive.";
@@ -40,7 +39,11 @@ pub struct Risk {
 /// When a setting is wrong, the journal is damaged, or a bus refuses.
 pub async fn start(connections: Connections, listener: TcpListener) -> Result<Risk, StartError> {
     let settings: Settings = connections.config.engine(EngineName::Risk)?;
-    let engine = RiskEngine::new(settings.engine()?);
+    settings.check().map_err(|(key, message)| ConfigError::Setting {
+        key: format!("engines.risk.{key}"),
+        message: message.to_owned(),
+    })?;
+    let engine = RiskEngine::new(settings);
     let shell = Shell::new(engine, &connections)?.follow_star(&connections).journal(&connections)?;
     let engine = shell.spawn()?;
     let star = connections.star.clone();

@@ -13,6 +13,7 @@ use nautilus_messages::mesh::{
     Reason, Reasons, Scope, Uid,
 };
 use nautilus_types::{Currency, InstrumentId, Symbol, UnixNanos};
+use serde::{Deserialize, Serialize};
 
 use crate::alerts::Alerts;
 use crate::facts::{Change, Fact, Portfolio};
@@ -32,19 +33,36 @@ pub(crate) const UNBOOKED_MAX: usize = 4_096;
 /// A clock that is behind by more than this was put back.
 const PUT_BACK_NS: u64 = 5_000_000_000;
 
-/// What the engine is told once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the engine is told once: section `[engines.risk]` of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The firm's currency.
+    /// The firm's currency: what portfolios in others are converted into.
     pub currency: Currency,
-    /// Older prices are too old to trade on.
+    /// A price that is older, in milliseconds, is too old to trade on.
     pub mark_age_max_ms: u64,
-    /// Orders remembered; when that many are younger than a day, further ones are rejected.
+    /// Orders that are remembered; when so many are younger than a day, further ones are rejected.
     pub orders_remembered: usize,
-    /// Whether what loosens a limit needs a second person.
+    /// Whether what loosens a limit, or lets trading go on, needs a second person.
     pub second_approver: bool,
-    /// Measures are published when one has moved by more than this share of itself, in basis points.
+    /// Measures go to the mesh when one has moved by more than this share of itself, in basis points.
     pub metric_move_bps: u32,
+}
+
+impl Settings {
+    /// Refuses what no setting can be.
+    ///
+    /// # Errors
+    /// The setting, and what to give.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if !(1..=86_400_000).contains(&self.mark_age_max_ms) {
+            return Err(("mark_age_max_ms", "give 1 to 86400000 (a day)"));
+        }
+        if !(1_024..=1 << 22).contains(&self.orders_remembered) {
+            return Err(("orders_remembered", "give 1024 to 4194304; each takes some 200 bytes"));
+        }
+        Ok(())
+    }
 }
 
 impl Default for Settings {

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use nautilus_hardware::Hardware;
-use nautilus_numerics::{normal_cdf, product, solve_spd, symmetric_eigen};
+use nautilus_numerics::{chi_squared_upper, normal_cdf, product, solve_spd, symmetric_eigen};
 use ndarray::{Array1, Array2, Axis};
 
 use super::answer::{InstrumentShock, ReverseStressAnswer};
@@ -115,7 +115,7 @@ pub(super) fn reverse(
         loss_at_shock: -point.pnl,
         mahalanobis_distance: distance,
         probability: normal_cdf(-distance),
-        probability_of_distance: chi_square_above(distance * distance, rank),
+        probability_of_distance: chi_squared_upper(distance * distance, length(rank)),
         rank,
         warnings: warnings(&shocks),
         shocks,
@@ -366,51 +366,7 @@ fn warnings(shocks: &[InstrumentShock]) -> Vec<String> {
     beyond.map(warning).collect()
 }
 
-/// P(χ² with `degrees` of freedom > x) by its finite sum (Abramowitz and Stegun 26.4.4 and 26.4.5).
-fn chi_square_above(x: f64, degrees: usize) -> f64 {
-    let half = 0.5 * x;
-    if half <= 0.0 || degrees == 0 {
-        return if degrees == 0 { 0.0 } else { 1.0 };
-    }
-    let odd = degrees % 2 == 1;
-    let first = if odd { 0.5 } else { 0.0 };
-    let tail = if odd { libm::erfc(half.sqrt()) } else { 0.0 };
-    let term = |k: usize| {
-        let power = first + length(k);
-        libm::exp(power * libm::log(half) - half - libm::lgamma(power + 1.0))
-    };
-    (tail + (0..degrees / 2).map(term).sum::<f64>()).min(1.0)
-}
-
 #[allow(clippy::cast_precision_loss)]
 fn length(n: usize) -> f64 {
     n as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// scipy.stats.chi2.sf.
-    const CHI_SQUARE: [(f64, usize, f64); 10] = [
-        (0.1, 1, 0.7518296340458492),
-        (3.84, 1, 0.05004352124870519),
-        (9.0, 2, 0.011108996538242308),
-        (7.5, 3, 0.0575584519726364),
-        (25.0, 7, 0.0007588002556582502),
-        (40.0, 20, 0.0049954123083075785),
-        (1000.0, 500, 1.2085183611328796e-35),
-        (620.0, 500, 0.00019383355388099416),
-        (200.0, 2, 3.7200759760208177e-44),
-        (0.001, 9, 1.0),
-    ];
-
-    #[test]
-    fn chi_square_agrees_with_scipy() {
-        for (x, degrees, expected) in CHI_SQUARE {
-            let found = chi_square_above(x, degrees);
-            assert!((found - expected).abs() <= 1e-12 * expected, "{x} {degrees}: {found} is not {expected}");
-        }
-        assert_eq!((chi_square_above(0.0, 3), chi_square_above(5.0, 0)), (1.0, 0.0));
-    }
 }
