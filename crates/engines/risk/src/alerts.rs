@@ -116,7 +116,7 @@ impl Alerts {
 }
 
 fn watched(node: &Node) -> [(AlertKind, Option<Limit<Money>>, i128); 4] {
-    let (limits, sums) = (&node.limits, &node.sums);
+    let (limits, sums) = (node.limits(), &node.sums);
     [
         (AlertKind::Gross, limits.gross, sums.gross),
         (AlertKind::Net, limits.net, sums.long.abs().max(sums.short.abs())),

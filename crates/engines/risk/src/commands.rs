@@ -194,8 +194,8 @@ impl RiskEngine {
                 let above = hierarchy
                     .path(number)
                     .skip(1)
-                    .fold(0, |set, above| set | hierarchy.node(above).limits.set());
-                limits.loosens(&node.limits, above)
+                    .fold(0, |set, above| set | hierarchy.node(above).least.set);
+                limits.loosens(node.limits(), above)
             }
             Change::State(state) => *state < node.state,
             Change::DeadMan(timeout_ms) => {
@@ -320,7 +320,7 @@ impl RiskEngine {
         let Some(number) = self.positions.hierarchy.find(scope) else { return };
         let node = &mut self.positions.hierarchy.nodes[number as usize];
         match change {
-            Change::Limits(limits) => (node.set, node.limits) = (limits.set(), *limits),
+            Change::Limits(limits) => self.positions.limit(number, limits),
             Change::State(state) => node.state = state,
             Change::DeadMan(timeout_ms) => {
                 self.dead_man.timeout_ms = timeout_ms;
@@ -351,7 +351,7 @@ impl RiskEngine {
         let mut number = leaf;
         while number != NOWHERE {
             let node = &mut self.positions.hierarchy.nodes[number as usize];
-            if let Some(rate) = node.limits.orders_per_second {
+            if let Some(rate) = node.least.orders_per_second {
                 node.bucket.take(rate, at.0);
             }
             number = node.parent;

@@ -572,6 +572,6 @@ impl RiskEngine {
     /// The limits that are set at a part of the hierarchy.
     #[must_use]
     pub fn limits(&self, scope: &Scope) -> Option<&Limits> {
-        Some(&self.positions.hierarchy.node(self.positions.hierarchy.find(scope)?).limits)
+        Some(self.positions.hierarchy.node(self.positions.hierarchy.find(scope)?).limits())
     }
 }

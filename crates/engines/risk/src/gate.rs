@@ -13,8 +13,8 @@ use crate::limits::{Breach, Limit, kinds};
 use crate::money::{unit_price, worth};
 use crate::positions::{Cell, Contract, Positions, within};
 
-/// A limit that nothing is beyond.
-const WITHOUT: Limit<Money> = Limit { soft: None, hard: Money::MAX };
+/// Equity beyond this counts as this much where concentration is looked at for the first time, so that a product fits.
+const EQUITY_MAX: i128 = 1 << 90;
 
 /// What time it is, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +63,8 @@ struct Examination<'a, S> {
     ticket: Ticket,
     /// Price of one unit at the mark.
     unit: i64,
+    /// The strategy's cell.
+    strategy: Option<&'a Cell>,
     /// The strategy's position comes nearer to zero, and not beyond, with all open orders of that side filled.
     reduces: bool,
     /// What the order is worth at its limit or the market's price, whichever is higher, in the instrument's currency.
@@ -104,9 +106,11 @@ impl Gate<'_> {
                     early.insert(Reason::StaleMark);
                 }
                 let (reasons, warnings) = (early, Reasons::NONE);
-                let reduces = reduces(self.positions.cell(leaf, row), &ticket);
+                let strategy = self.positions.cell(leaf, row);
+                let reduces = strategy.is_some_and(|cell| reduces(cell, &ticket));
                 let (size, away_bps) = (size(&ticket, unit, contract), away_bps(&ticket, mark.price));
-                Examination { gate: *self, ticket, unit, reduces, size, away_bps, reasons, warnings, sink }
+                let gate = *self;
+                Examination { gate, ticket, unit, strategy, reduces, size, away_bps, reasons, warnings, sink }
                     .run()
             }
             (None, _) => Answer { ticket: Some(ticket), ..Answer::from(with(early, Reason::NoMark)) },
@@ -131,8 +135,7 @@ fn is_step(quantity: Quantity, lot: Quantity) -> bool {
     quantity.is_positive() && quantity.nanos() % lot.nanos().max(1) == 0
 }
 
-fn reduces(cell: Option<&Cell>, ticket: &Ticket) -> bool {
-    let Some(cell) = cell else { return false };
+fn reduces(cell: &Cell, ticket: &Ticket) -> bool {
     let (held, open) = match ticket.side {
         Side::Buy => (i128::from(cell.quantity), cell.open_buy),
         Side::Sell => (-i128::from(cell.quantity), cell.open_sell),
@@ -169,8 +172,8 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
         loop {
             let node = positions.hierarchy.node(number);
             state = state.max(node.state);
-            set |= node.set;
-            if node.set != 0 {
+            set |= node.least.set;
+            if node.least.set != 0 {
                 self.examine(number, node);
             }
             if node.parent == crate::hierarchy::NOWHERE {
@@ -225,30 +228,30 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
 
     /// What only looks at the order.
     fn order_itself(&mut self, number: u32, node: &Node, size: i128) {
-        let limits = &node.limits;
-        self.money(number, Reason::OrderSize, limits.order_size, size);
-        if let Some(limit) = limits.price_collar_bps {
-            self.share(number, Reason::PriceCollar, limit, self.away_bps);
+        let least = &node.least;
+        if size > least.order_size {
+            self.judge(number, Reason::OrderSize, nanos(node.limits().order_size), size);
         }
-        let symbol = self.gate.positions.roster.symbol(self.ticket.row);
-        if limits.restricts(symbol) {
+        if self.away_bps > least.price_collar_bps {
+            self.judge(number, Reason::PriceCollar, node.limits().price_collar_bps, self.away_bps);
+        }
+        if self.gate.positions.is_restricted(self.ticket.row, number) {
             self.breach(number, Reason::Restricted, true, 0, 0);
         }
         let now = self.gate.clock.now;
-        if let Some(rate) = limits.orders_per_second
+        if let Some(rate) = least.orders_per_second
             && !node.bucket.has_one(rate, now.0)
         {
             self.breach(number, Reason::OrderRate, true, rate.into(), i128::from(rate) + 1);
         }
-        if let Some(window) = limits.duplicate_window_ms
-            && self.came_within(u64::from(window) * 1_000_000, now)
-        {
+        let window = least.duplicate_window_ms;
+        if self.came_within(u64::from(window) * 1_000_000, now) {
             self.breach(number, Reason::DuplicateOrder, true, window.into(), 0);
         }
     }
 
     fn came_within(&self, window_ns: u64, now: UnixNanos) -> bool {
-        let Some(cell) = self.gate.positions.cell(self.ticket.leaf, self.ticket.row) else { return false };
+        let Some(cell) = self.strategy else { return false };
         let Ticket { side, quantity, limit, .. } = self.ticket;
         cell.recent.iter().flatten().any(|recent| {
             (recent.side, recent.quantity, recent.limit) == (side, quantity, limit)
@@ -259,48 +262,55 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
     /// Position, gross, net and concentration.
     fn exposures(&mut self, number: u32, node: &Node, cell: Option<&Cell>, after: &After) {
         let before = cell.map_or_else(Default::default, |cell| cell.worth);
-        let (limits, sums) = (&node.limits, &node.sums);
+        let (limits, least, sums) = (node.limits(), &node.least, &node.sums);
         if after.gross > before.gross {
-            self.money(number, Reason::PositionLimit, limits.position, after.gross);
+            if after.gross > least.position {
+                self.judge(number, Reason::PositionLimit, nanos(limits.position), after.gross);
+            }
             let gross = sums.gross - before.gross + after.gross;
-            self.money(number, Reason::GrossLimit, limits.gross, gross);
-            if let Some(limit) = limits.concentration_bps {
-                self.concentration(number, limit, after.gross, node.equity());
+            if gross > least.gross {
+                self.judge(number, Reason::GrossLimit, nanos(limits.gross), gross);
+            }
+            // A quotient costs more than a product, and mostly nobody wants to know it.
+            let equity = node.equity().clamp(0, EQUITY_MAX);
+            if after.gross * 10_000 > i128::from(least.concentration_bps) * equity {
+                self.concentration(number, node, after.gross);
             }
         }
         let was = sums.long.abs().max(sums.short.abs());
         let (long, short) = (sums.long - before.long + after.long, sums.short - before.short + after.short);
         let net = long.abs().max(short.abs());
-        if net > was {
-            self.money(number, Reason::NetLimit, limits.net, net);
+        if net > was && net > least.net {
+            self.judge(number, Reason::NetLimit, nanos(limits.net), net);
         }
     }
 
-    fn concentration(&mut self, number: u32, limit: Limit<u32>, exposure: i128, equity: i128) {
-        // Where nothing is left, every exposure is all of it. A quotient costs more than a product, and mostly nobody
-        // wants to know it.
-        let least = limit.soft.unwrap_or(limit.hard);
-        if equity > 0 && exposure * 10_000 <= i128::from(least).saturating_mul(equity) {
-            return;
-        }
-        let share = match equity {
+    /// Where nothing is left, every exposure is all of it.
+    #[cold]
+    fn concentration(&mut self, number: u32, node: &Node, exposure: i128) {
+        let share = match node.equity() {
             ..=0 => u32::MAX,
-            _ => u32::try_from((exposure * 10_000 - 1) / equity + 1).unwrap_or(u32::MAX),
+            equity => u32::try_from((exposure * 10_000 - 1) / equity + 1).unwrap_or(u32::MAX),
         };
-        self.share(number, Reason::ConcentrationLimit, limit, share);
+        self.judge(number, Reason::ConcentrationLimit, node.limits().concentration_bps, share);
     }
 
     /// Drawdown and the day's loss: once beyond, only what reduces a position is let through.
     fn losses(&mut self, number: u32, node: &Node) {
-        if !self.reduces {
-            self.money(number, Reason::DrawdownLimit, node.limits.drawdown, node.drawdown());
-            self.money(number, Reason::DailyLossLimit, node.limits.daily_loss, node.daily_loss());
+        let (limits, drawdown, daily_loss) = (node.limits(), node.drawdown(), node.daily_loss());
+        if drawdown > node.least.drawdown && !self.reduces {
+            self.judge(number, Reason::DrawdownLimit, nanos(limits.drawdown), drawdown);
+        }
+        if daily_loss > node.least.daily_loss && !self.reduces {
+            self.judge(number, Reason::DailyLossLimit, nanos(limits.daily_loss), daily_loss);
         }
     }
 
     fn value_at_risk(&mut self, number: u32, node: &Node) {
         // Whatever it is, it is not beyond the largest amount: so a firm says that it goes without.
-        let Some(limit) = node.limits.var.filter(|limit| *limit != WITHOUT) else { return };
+        if node.least.var == i128::MAX {
+            return;
+        }
         let positions = self.gate.positions;
         let units = Quantity::from_nanos(self.ticket.quantity).to_f64();
         let signed = if self.ticket.side == Side::Buy { units } else { -units };
@@ -308,33 +318,31 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
         let var = change.and_then(|change| positions.model.var_after(number, self.ticket.row, change));
         let Some((before, after)) = var.filter(|_| node.sums.unvalued == 0) else {
             if !self.reduces {
-                self.breach(number, Reason::VarUnknown, true, limit.hard.nanos(), 0);
+                let limit = nanos(node.limits().var).map_or(0, |limit| limit.hard);
+                self.breach(number, Reason::VarUnknown, true, limit, 0);
             }
             return;
         };
-        if after > before {
-            self.money(number, Reason::VarLimit, Some(limit), after);
+        if after > before && after > node.least.var {
+            self.judge(number, Reason::VarLimit, nanos(node.limits().var), after);
         }
     }
 
-    #[inline]
-    fn money(&mut self, node: u32, reason: Reason, limit: Option<Limit<Money>>, used: i128) {
-        let Some(Limit { soft, hard }) = limit else { return };
-        self.judge(node, reason, soft.map(Money::nanos), hard.nanos(), used);
-    }
-
-    /// Basis points.
-    #[inline]
-    fn share(&mut self, node: u32, reason: Reason, Limit { soft, hard }: Limit<u32>, used: u32) {
-        self.judge(node, reason, soft.map(i128::from), hard.into(), used.into());
-    }
-
-    #[inline]
-    fn judge(&mut self, node: u32, reason: Reason, soft: Option<i128>, hard: i128, used: i128) {
-        if used > hard {
-            self.breach(node, reason, true, hard, used);
-        } else if let Some(soft) = soft.filter(|soft| used > *soft) {
-            self.breach(node, reason, false, soft, used);
+    /// What is beyond the least amount of a limit: whether it rejects or warns.
+    #[cold]
+    fn judge<T: PartialOrd + Copy + Into<i128>>(
+        &mut self,
+        node: u32,
+        reason: Reason,
+        limit: Option<Limit<T>>,
+        used: T,
+    ) {
+        let Some(limit) = limit else { return };
+        let verdict = limit.judge(used);
+        if verdict.hard {
+            self.breach(node, reason, true, limit.hard.into(), used.into());
+        } else if let Some(soft) = limit.soft.filter(|_| verdict.soft) {
+            self.breach(node, reason, false, soft.into(), used.into());
         }
     }
 
@@ -347,6 +355,10 @@ impl<S: FnMut(Breach)> Examination<'_, S> {
         }
         (self.sink)(Breach { node, reason, hard, limit, after });
     }
+}
+
+fn nanos(limit: Option<Limit<Money>>) -> Option<Limit<i128>> {
+    limit.map(|Limit { soft, hard }| Limit { soft: soft.map(Money::nanos), hard: hard.nanos() })
 }
 
 /// A cell's exposures with the order filled.

@@ -7,7 +7,7 @@ use nautilus_types::{Currency, DeskName, Money};
 use serde::{Deserialize, Serialize};
 
 use crate::index::Index;
-use crate::limits::Limits;
+use crate::limits::{Limits, Thresholds};
 
 /// The firm's node.
 pub(crate) const FIRM: u32 = 0;
@@ -70,10 +70,11 @@ pub(crate) struct Node {
     pub(crate) currency: Currency,
     /// Of a portfolio; the parts of one have its, the firm the sum of all in its own currency.
     pub(crate) capital: Money,
-    pub(crate) limits: Limits,
-    /// The kinds that are set.
+    /// Apart from the rest, which every order reads.
+    limits: Box<Limits>,
+    /// What of them every order reads.
     #[serde(skip)]
-    pub(crate) set: u16,
+    pub(crate) least: Thresholds,
     pub(crate) state: TradingState,
     pub(crate) bucket: Bucket,
     /// Highest profit so far, of those that were looked at.
@@ -101,6 +102,15 @@ pub(crate) struct Sums {
 }
 
 impl Node {
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn set_limits(&mut self, limits: Box<Limits>) {
+        self.least = Thresholds::from(&*limits);
+        self.limits = limits;
+    }
+
     /// Capital and profit.
     pub(crate) fn equity(&self) -> i128 {
         self.capital.nanos().saturating_add(self.sums.profit)
@@ -161,7 +171,7 @@ impl Hierarchy {
         }
         for number in 0..this.nodes.len() as u32 {
             let node = &mut this.nodes[number as usize];
-            node.set = node.limits.set();
+            node.least = Thresholds::from(&*node.limits);
             this.enter(number);
         }
         Ok(this)
@@ -174,8 +184,8 @@ impl Hierarchy {
             parent,
             currency,
             capital: Money::ZERO,
-            limits: Limits::default(),
-            set: 0,
+            limits: Box::default(),
+            least: Thresholds::default(),
             state: TradingState::Active,
             bucket: Bucket::default(),
             peak: 0,

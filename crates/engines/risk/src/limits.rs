@@ -20,8 +20,12 @@ pub struct Limit<T> {
 impl<T: PartialOrd + Copy> Limit<T> {
     /// Whether the new limit allows anything that the old one did not, or warns later.
     fn loosens(self, old: Self) -> bool {
-        let soft = |limit: Self| limit.soft.unwrap_or(limit.hard);
-        self.hard > old.hard || soft(self) > soft(old)
+        self.hard > old.hard || self.least() > old.least()
+    }
+
+    /// The soft amount, where there is one.
+    fn least(self) -> T {
+        self.soft.unwrap_or(self.hard)
     }
 }
 
@@ -60,6 +64,53 @@ pub struct Limits {
 /// The kinds of limits, as bits of a set.
 pub(crate) mod kinds {
     pub(crate) const ALL: u16 = (1 << 12) - 1;
+}
+
+/// What the gate looks at for every order: the least amount of each limit, soft or hard, that something can be beyond;
+/// where there is no limit, nothing is. What it takes to say more stands in [`Limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Thresholds {
+    pub(crate) gross: i128,
+    pub(crate) net: i128,
+    pub(crate) position: i128,
+    pub(crate) var: i128,
+    pub(crate) drawdown: i128,
+    pub(crate) daily_loss: i128,
+    pub(crate) order_size: i128,
+    pub(crate) concentration_bps: u32,
+    pub(crate) price_collar_bps: u32,
+    pub(crate) orders_per_second: Option<u32>,
+    /// Zero for none.
+    pub(crate) duplicate_window_ms: u32,
+    /// The kinds of limits that are set, one bit each.
+    pub(crate) set: u16,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self::from(&Limits::default())
+    }
+}
+
+impl From<&Limits> for Thresholds {
+    fn from(limits: &Limits) -> Self {
+        let money = |limit: Option<Limit<Money>>| limit.map_or(i128::MAX, |limit| limit.least().nanos());
+        let share = |limit: Option<Limit<u32>>| limit.map_or(u32::MAX, Limit::least);
+        Self {
+            gross: money(limits.gross),
+            net: money(limits.net),
+            position: money(limits.position),
+            var: money(limits.var),
+            drawdown: money(limits.drawdown),
+            daily_loss: money(limits.daily_loss),
+            order_size: money(limits.order_size),
+            concentration_bps: share(limits.concentration_bps),
+            price_collar_bps: share(limits.price_collar_bps),
+            orders_per_second: limits.orders_per_second,
+            duplicate_window_ms: limits.duplicate_window_ms.unwrap_or_default(),
+            set: limits.set(),
+        }
+    }
 }
 
 /// Which of a limit's amounts something is beyond.

@@ -16,6 +16,7 @@ use crate::RiskError;
 use crate::account::Account;
 use crate::hierarchy::{FIRM, Hierarchy, NOWHERE};
 use crate::index::Index;
+use crate::limits::Limits;
 use crate::live::Loadings;
 use crate::model::{Exposure, Model, ScenarioSet};
 use crate::money::{Rate, unit_price, worth};
@@ -67,6 +68,9 @@ pub(crate) struct Row {
     /// Cells of this instrument.
     #[serde(skip)]
     holders: Vec<u32>,
+    /// Nodes that have it on their restricted list, ascending.
+    #[serde(skip)]
+    restricted_by: Vec<u32>,
 }
 
 /// One instrument at one node.
@@ -128,9 +132,6 @@ impl Cell {
     }
 }
 
-/// A cell's place, by node and row.
-pub(crate) type Places = Vec<Vec<u32>>;
-
 /// All positions.
 #[derive(Debug)]
 pub(crate) struct Positions {
@@ -140,7 +141,10 @@ pub(crate) struct Positions {
     by_symbol: Index<24>,
     pub(crate) rows: Vec<Row>,
     pub(crate) cells: Vec<Cell>,
-    places: Places,
+    /// Cells by node and row: most strategies trade few of all instruments.
+    by_place: Index<8>,
+    /// Cells of each node, in order of first use.
+    by_node: Vec<Vec<u32>>,
     /// What a unit of a currency is worth in the firm's, in billionths.
     pub(crate) rates: BTreeMap<Currency, i64>,
     pub(crate) model: Model,
@@ -154,7 +158,8 @@ impl Positions {
             by_symbol: Index::default(),
             rows: Vec::new(),
             cells: Vec::new(),
-            places: Vec::new(),
+            by_place: Index::default(),
+            by_node: Vec::new(),
             rates: BTreeMap::new(),
             model: Model::new(),
         }
@@ -172,7 +177,7 @@ impl Positions {
 
     #[inline]
     fn place(&self, node: u32, row: u32) -> Option<u32> {
-        self.places.get(node as usize)?.get(row as usize).copied().filter(|place| *place != NOWHERE)
+        self.by_place.find(&key(node, row), |place| key_of(&self.cells, place))
     }
 
     fn admit(&mut self, node: u32, row: u32) -> u32 {
@@ -187,17 +192,14 @@ impl Positions {
     }
 
     fn enter(&mut self, place: u32) {
-        let Cell { node, row, .. } = self.cells[place as usize];
-        let (node, row) = (node as usize, row as usize);
-        if self.places.len() <= node {
-            self.places.resize_with(node + 1, Vec::new);
+        let cells = &self.cells;
+        self.by_place.insert(&key_of(cells, place), place, |place| key_of(cells, place));
+        let Cell { node, row, .. } = cells[place as usize];
+        self.rows[row as usize].holders.push(place);
+        if self.by_node.len() <= node as usize {
+            self.by_node.resize_with(node as usize + 1, Vec::new);
         }
-        let places = &mut self.places[node];
-        if places.len() <= row {
-            places.resize(row + 1, NOWHERE);
-        }
-        places[row] = place;
-        self.rows[row].holders.push(place);
+        self.by_node[node as usize].push(place);
     }
 
     /// The row of a symbol, made where there is none. `None` when there are too many.
@@ -219,7 +221,35 @@ impl Positions {
         while self.rows.len() < self.roster.len() {
             self.enter_row(self.rows.len() as u32);
             self.rows.push(Row::default());
+            self.restrict(self.rows.len() as u32 - 1);
         }
+    }
+
+    /// Finds out who restricts an instrument.
+    fn restrict(&mut self, row: u32) {
+        let symbol = self.roster.symbol(row);
+        let nodes = (0..).zip(&self.hierarchy.nodes);
+        let restricted_by = nodes.filter(|(_, node)| node.limits().restricts(symbol));
+        self.rows[row as usize].restricted_by = restricted_by.map(|(number, _)| number).collect();
+    }
+
+    /// Whether an instrument is on a node's restricted list.
+    #[inline]
+    pub(crate) fn is_restricted(&self, row: u32, node: u32) -> bool {
+        self.rows[row as usize].restricted_by.binary_search(&node).is_ok()
+    }
+
+    /// Other limits of a node.
+    pub(crate) fn limit(&mut self, node: u32, limits: Box<Limits>) {
+        for (row, entry) in (0..).zip(&mut self.rows) {
+            let restricts = limits.restricts(self.roster.symbol(row));
+            match entry.restricted_by.binary_search(&node) {
+                Ok(at) if !restricts => drop(entry.restricted_by.remove(at)),
+                Err(at) if restricts => entry.restricted_by.insert(at, node),
+                _ => {}
+            }
+        }
+        self.hierarchy.nodes[node as usize].set_limits(limits);
     }
 
     fn enter_row(&mut self, row: u32) {
@@ -475,10 +505,14 @@ impl Positions {
         if !roster.is_consistent() || roster.len() != rows.len() || rows.len() > ROWS_MAX {
             return Err("its instruments contradict each other".to_owned());
         }
-        let (places, model) = (Vec::new(), Model::new());
-        let by_symbol = Index::with_capacity(rows.len());
-        let mut this = Self { hierarchy, roster, by_symbol, rows, cells, places, rates, model };
-        (0..this.rows.len() as u32).for_each(|row| this.enter_row(row));
+        let (by_symbol, by_place) = (Index::with_capacity(rows.len()), Index::with_capacity(cells.len()));
+        let model = Model::new();
+        let by_node = Vec::new();
+        let mut this = Self { hierarchy, roster, by_symbol, rows, cells, by_place, by_node, rates, model };
+        for row in 0..this.rows.len() as u32 {
+            this.enter_row(row);
+            this.restrict(row);
+        }
         for place in 0..this.cells.len() as u32 {
             let Cell { node, row, account, .. } = this.cells[place as usize];
             let is_leaf = this.hierarchy.nodes.get(node as usize).map(|node| node.scope.strategy.is_some());
@@ -502,9 +536,18 @@ impl Positions {
 
     /// Cells of a node, in order of first use.
     pub(crate) fn cells_of(&self, node: u32) -> impl Iterator<Item = &Cell> {
-        let places = self.places.get(node as usize).into_iter().flatten();
-        places.filter(|place| **place != NOWHERE).map(|place| &self.cells[*place as usize])
+        let places = self.by_node.get(node as usize).into_iter().flatten();
+        places.map(|place| &self.cells[*place as usize])
     }
+}
+
+fn key(node: u32, row: u32) -> [u8; 8] {
+    (u64::from(node) << 32 | u64::from(row)).to_le_bytes()
+}
+
+fn key_of(cells: &[Cell], place: u32) -> [u8; 8] {
+    let Cell { node, row, .. } = cells[place as usize];
+    key(node, row)
 }
 
 /// An amount that sums can be made of.

@@ -241,8 +241,9 @@ impl RiskEngine {
         numbers.first()?;
         let parts = numbers.iter().map(|number| PartView::of(hierarchy.node(*number))).collect();
         let cells = numbers.iter().flat_map(|number| self.positions.cells_of(*number));
-        let positions =
-            cells.filter(|cell| !cell.is_empty()).filter_map(|cell| self.position(cell)).collect();
+        let mut held: Vec<&Cell> = cells.filter(|cell| !cell.is_empty()).collect();
+        held.sort_by_key(|cell| (cell.node, cell.row));
+        let positions = held.into_iter().filter_map(|cell| self.position(cell)).collect();
         Some(PortfolioView { portfolio, parts, positions })
     }
 
@@ -280,10 +281,10 @@ impl RiskEngine {
         let node = self.positions.hierarchy.node(self.positions.hierarchy.find(scope)?);
         let sums = &node.sums;
         let used = [
-            ("gross", node.limits.gross, sums.gross),
-            ("net", node.limits.net, sums.long.abs().max(sums.short.abs())),
-            ("drawdown", node.limits.drawdown, node.drawdown()),
-            ("daily_loss", node.limits.daily_loss, node.daily_loss()),
+            ("gross", node.limits().gross, sums.gross),
+            ("net", node.limits().net, sums.long.abs().max(sums.short.abs())),
+            ("drawdown", node.limits().drawdown, node.drawdown()),
+            ("daily_loss", node.limits().daily_loss, node.daily_loss()),
         ];
         let utilisation = used.into_iter().filter_map(|(name, limit, used)| {
             let limit = limit?;
@@ -292,7 +293,7 @@ impl RiskEngine {
         let proposals = self.proposals.iter().filter(|(_, proposal)| proposal.scope == *scope);
         Some(LimitsView {
             scope: scope.to_string(),
-            limits: node.limits.clone(),
+            limits: node.limits().clone(),
             utilisation: utilisation.collect(),
             proposals: proposals.map(|(id, proposal)| (id, proposal.clone())).collect(),
         })
@@ -322,7 +323,7 @@ impl RiskEngine {
     fn not_set(&self, desk: &Desk) -> Vec<&'static str> {
         let hierarchy = &self.positions.hierarchy;
         let Some(leaf) = hierarchy.leaf(desk) else { return Vec::new() };
-        let set = hierarchy.path(leaf).fold(0, |set, node| set | hierarchy.node(node).limits.set());
+        let set = hierarchy.path(leaf).fold(0, |set, node| set | hierarchy.node(node).least.set);
         Limits::missing(set).collect()
     }
 
