@@ -67,6 +67,10 @@ impl Philox {
             || {
                 // A copy of its own, of which the compiler knows that no row overwrites it.
                 let stream = *self;
+                if width == 1 {
+                    stream.column(u64::from(domain), first, rows);
+                    return normal_quantiles_of_offsets(rows);
+                }
                 let mut unused = vec![0.0; 3 * width];
                 for (four, rows) in (0..).zip(rows.chunks_mut(4 * width)) {
                     stream.offsets([four, u64::from(domain)], first, rows, &mut unused);
@@ -74,6 +78,16 @@ impl Philox {
                 }
             },
         );
+    }
+
+    /// Uniform draws less a half, for all rows of one place.
+    #[inline(always)]
+    fn column(&self, domain: u64, at: u64, rows: &mut [f64]) {
+        let words = |four: u64| self.words([at & LOW, at >> 32, four, domain]).map(uniform_offset);
+        let (fours, rest) = rows.as_chunks_mut::<4>();
+        let count = fours.len() as u64;
+        (0..count).zip(fours).for_each(|(four, to)| *to = words(four));
+        rest.iter_mut().zip(words(count)).for_each(|(to, offset)| *to = offset);
     }
 
     /// Uniform draws less a half, for up to four rows; what one block has beyond them goes to `unused`.

@@ -200,6 +200,44 @@ fn without_a_position_is_the_question_without_it() {
     }
 }
 
+/// Of most paths and assets no return is drawn then; one position dominates, others are nothing, or hedge each other.
+#[test]
+fn without_each_of_many_positions_is_the_question_without_it() {
+    let returns = returns(300, 60, 8);
+    let alike = vec![1e5; 60];
+    let mut dominated = positions(60);
+    (dominated[7], dominated[11]) = (5e8, 0.0);
+    let hedged: Vec<f64> = (0..60).map(|asset| if asset % 2 == 0 { 1e6 } else { -1e6 }).collect();
+    for (positions, distribution) in [
+        (alike, Distribution::Normal),
+        (dominated, Distribution::Normal),
+        (hedged.clone(), Distribution::Normal),
+        (hedged, Distribution::StudentT),
+    ] {
+        let request = VarRequest {
+            positions: Some(positions),
+            paths: Some(4_000),
+            include_mean: true,
+            horizon_days: 5.0,
+            distribution: Some(distribution),
+            degrees_of_freedom: (distribution == Distribution::StudentT).then_some(3.0),
+            ..request(Method::MonteCarlo, &returns)
+        };
+        let answer = ask(&request);
+        for asset in (0..60).step_by(3).chain([7, 11]) {
+            let mut without = request.clone();
+            without.positions.as_mut().unwrap()[asset] = 0.0;
+            let without = ask(&VarRequest { incremental: false, ..without });
+            let size = without.var.abs().max(answer.var);
+            let differs = |whole: f64, incremental: &Option<Vec<f64>>, without: f64| {
+                (whole - incremental.as_ref().unwrap()[asset] - without).abs() / size
+            };
+            assert!(differs(answer.var, &answer.incremental_var, without.var) < 1e-12, "{asset}");
+            assert!(differs(answer.es, &answer.incremental_es, without.es) < 1e-12, "{asset}");
+        }
+    }
+}
+
 #[test]
 fn fewer_scenarios_than_assets_have_a_singular_factor() {
     let returns = returns(20, 50, 5);

@@ -72,7 +72,10 @@ pub(crate) fn answer(
     let asks_without = request.incremental && moments.per_asset;
     let mut without = asks_without.then(|| Without::new(rule, count, moments.assets())).flatten();
     let left_out = asks_without && without.is_none();
-    let pnl = run(&paths, count, without.as_mut())?;
+    let pnl = match (&paths.shape, &mut without) {
+        (Shape::Copula { .. }, without) => full(&paths, count, without.as_mut())?,
+        (_, without) => projected(&paths, count, without.as_mut())?,
+    };
     if !pnl.iter().all(|pnl| pnl.is_finite()) {
         return Err(overflow(moments.field));
     }
@@ -119,27 +122,44 @@ fn asked(request: &VarRequest, moments: &Moments<'_>) -> Result<usize, RiskError
     Ok(paths)
 }
 
-/// P&L of every path. Returns of all assets are drawn only where something needs them.
-fn run(
+/// P&L of every path, from every asset's return.
+fn full(
     paths: &Paths<'_>,
     count: usize,
     mut without: Option<&mut Without<'_>>,
 ) -> Result<Vec<f64>, RiskError> {
     let mut block = paths.block();
     let mut pnl = Vec::with_capacity(count);
-    let full = without.is_some() || matches!(paths.shape, Shape::Copula { .. });
     for first in (0..count).step_by(BLOCK) {
         let width = BLOCK.min(count - first);
-        if full {
-            paths.full(&mut block, first, width)?;
-        } else {
-            paths.projected(&mut block, first, width)?;
-        }
+        paths.full(&mut block, first, width)?;
         let Block { returns, pnl: outcomes, .. } = &block;
         if let Some(without) = &mut without {
-            without.take(paths.hardware, first, &outcomes[..width], &paths.exposures, returns);
+            let some: Vec<usize> = (first..first + width).collect();
+            let assets = paths.exposures.iter().copied().enumerate();
+            without.take(paths.hardware, (&some, &outcomes[..width]), assets, returns);
         }
         pnl.extend_from_slice(&outcomes[..width]);
+    }
+    Ok(pnl)
+}
+
+/// P&L of every path, where it is linear in normal numbers. Returns are drawn only where something needs them.
+fn projected(
+    paths: &Paths<'_>,
+    count: usize,
+    without: Option<&mut Without<'_>>,
+) -> Result<Vec<f64>, RiskError> {
+    let mut block = paths.block();
+    let (mut pnl, mut reach) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for first in (0..count).step_by(BLOCK) {
+        let width = BLOCK.min(count - first);
+        paths.projected(&mut block, first, width)?;
+        pnl.extend_from_slice(&block.pnl[..width]);
+        reach.extend_from_slice(&block.reach[..width]);
+    }
+    if let Some(without) = without {
+        without.take_drawn(paths, (&pnl, &reach))?;
     }
     Ok(pnl)
 }

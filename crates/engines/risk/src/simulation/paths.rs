@@ -85,7 +85,7 @@ pub(crate) struct Paths<'a> {
     pub(crate) shape: Shape,
     pub(crate) factor: Factored,
     pub(crate) exposures: Vec<f64>,
-    mean: Vec<f64>,
+    pub(crate) mean: Vec<f64>,
     /// F′e: what a path's independent numbers are worth, where P&L is a sum of them.
     direction: Vec<f64>,
     field: &'static str,
@@ -94,11 +94,14 @@ pub(crate) struct Paths<'a> {
 /// A block of paths, one asset's returns after the other.
 #[derive(Debug)]
 pub(crate) struct Block {
+    /// rank × width, or width × rank where paths were chosen one by one.
     normals: Vec<f64>,
     mixing: Vec<f64>,
     /// assets × width, assets in the factor's order.
     pub(crate) returns: Vec<f64>,
     pub(crate) pnl: Vec<f64>,
+    /// How far no asset's return lies from its mean, in its standard deviations: the length of the path's normal numbers.
+    pub(crate) reach: Vec<f64>,
 }
 
 impl<'a> Paths<'a> {
@@ -133,6 +136,7 @@ impl<'a> Paths<'a> {
             mixing: vec![0.0; BLOCK],
             returns: vec![0.0; self.assets() * BLOCK],
             pnl: vec![0.0; BLOCK],
+            reach: vec![0.0; BLOCK],
         }
     }
 
@@ -144,14 +148,27 @@ impl<'a> Paths<'a> {
         }
     }
 
-    /// P&L of `width` paths from `first` on, without the returns: equal to that of [`Paths::full`] but for the order of sums.
-    /// Only where P&L is linear in normal numbers; a copula's is not.
+    /// The given paths, at most [`BLOCK`], one after the other.
+    fn draw_some(&self, block: &mut Block, paths: &[usize]) {
+        let rank = self.factor.rank();
+        for (column, path) in paths.iter().enumerate() {
+            let normals = &mut block.normals[column * rank..][..rank];
+            self.draws.normals(self.hardware, *path, 1, normals);
+            if let Some(degrees_of_freedom) = self.shape.degrees_of_freedom() {
+                let mixing = &mut block.mixing[column..=column];
+                self.draws.mixing(self.hardware, degrees_of_freedom, *path, mixing);
+            }
+        }
+    }
+
+    /// P&L and reach of `width` paths from `first` on, without the returns: equal to that of [`Paths::full`] but for the order
+    /// of sums. Only where P&L is linear in normal numbers; a copula's is not.
     ///
     /// # Errors
     /// No backend could multiply.
     pub(crate) fn projected(&self, block: &mut Block, first: usize, width: usize) -> Result<(), RiskError> {
         self.draw(block, first, width);
-        let Block { normals, mixing, pnl, .. } = block;
+        let Block { normals, mixing, pnl, reach, .. } = block;
         let rank = self.factor.rank();
         let matrix = Matrix::row_major(&normals[..rank * width], rank, width).map_err(Error::from);
         matrix
@@ -159,9 +176,16 @@ impl<'a> Paths<'a> {
                 self.hardware.gemv(1.0, matrix.transposed(), &self.direction, 0.0, &mut pnl[..width])
             })
             .map_err(|error| broken(self.field, &error))?;
+        self.hardware.vectorised(
+            #[inline(always)]
+            || lengths(&normals[..rank * width], &mut reach[..width]),
+        );
         if let Shape::StudentT { degrees_of_freedom } = self.shape {
             let keep = covariance_factor(degrees_of_freedom);
-            pnl.iter_mut().zip(mixing).for_each(|(pnl, mixing)| *pnl *= keep * *mixing);
+            for ((pnl, reach), mixing) in pnl.iter_mut().zip(reach).zip(mixing) {
+                *pnl *= keep * *mixing;
+                *reach *= keep * *mixing;
+            }
         }
         let mean: f64 = self.mean.iter().zip(&self.exposures).map(|(mean, exposure)| mean * exposure).sum();
         pnl.iter_mut().for_each(|pnl| *pnl += mean);
@@ -174,7 +198,16 @@ impl<'a> Paths<'a> {
     /// No backend could multiply.
     pub(crate) fn full(&self, block: &mut Block, first: usize, width: usize) -> Result<(), RiskError> {
         self.draw(block, first, width);
-        self.revalue(block, width)
+        let Block { normals, mixing, returns, pnl, .. } = block;
+        let drawn = Matrix::row_major(&normals[..self.factor.rank() * width], self.factor.rank(), width);
+        let returns = &mut returns[..self.assets() * width];
+        let multiplied = drawn.map_err(Error::from).and_then(|drawn| {
+            self.multiply(drawn, returns)?;
+            self.revalue(returns, &mut mixing[..width], 0..self.assets());
+            let matrix = Matrix::row_major(returns, self.assets(), width)?;
+            self.hardware.gemv(1.0, matrix.transposed(), &self.exposures, 0.0, &mut pnl[..width])
+        });
+        multiplied.map(drop).map_err(|error| broken(self.field, &error))
     }
 
     /// Every asset's return in the given paths, at most [`BLOCK`], whichever they are.
@@ -182,64 +215,93 @@ impl<'a> Paths<'a> {
     /// # Errors
     /// No backend could multiply.
     pub(crate) fn again(&self, block: &mut Block, paths: &[usize]) -> Result<(), RiskError> {
-        let (width, mut one) = (paths.len(), self.block());
-        for (column, path) in paths.iter().enumerate() {
-            self.draw(&mut one, *path, 1);
-            for (row, number) in one.normals[..self.factor.rank()].iter().enumerate() {
-                block.normals[row * width + column] = *number;
-            }
-            block.mixing[column] = one.mixing[0];
-        }
-        self.revalue(block, width)
+        self.draw_some(block, paths);
+        let (rank, width) = (self.factor.rank(), paths.len());
+        let Block { normals, mixing, returns, .. } = block;
+        let returns = &mut returns[..self.assets() * width];
+        let drawn = Matrix::row_major(&normals[..width * rank], width, rank).map_err(Error::from);
+        let multiplied = drawn.and_then(|drawn| self.multiply(drawn.transposed(), returns));
+        multiplied.map_err(|error| broken(self.field, &error))?;
+        self.revalue(returns, &mut mixing[..width], 0..self.assets());
+        Ok(())
     }
 
-    fn revalue(&self, block: &mut Block, width: usize) -> Result<(), RiskError> {
-        self.multiply(block, width).map_err(|error| broken(self.field, &error))?;
-        let Block { mixing, returns, pnl, .. } = block;
-        let rows = returns.chunks_exact_mut(width).zip(&self.factor.order).zip(&self.mean);
+    /// The same of some assets: `factor` has a row for each.
+    ///
+    /// # Errors
+    /// No backend could multiply.
+    pub(crate) fn some(
+        &self,
+        block: &mut Block,
+        paths: &[usize],
+        (assets, factor): (&[usize], &[f64]),
+    ) -> Result<(), RiskError> {
+        self.draw_some(block, paths);
+        let (rank, width) = (self.factor.rank(), paths.len());
+        let Block { normals, mixing, returns, .. } = block;
+        let returns = &mut returns[..assets.len() * width];
+        let drawn = Matrix::row_major(&normals[..width * rank], width, rank).map_err(Error::from);
+        let multiplied = drawn.and_then(|drawn| {
+            let factor = Matrix::row_major(factor, assets.len(), rank)?;
+            let to = MatrixMut::row_major(returns, assets.len(), width)?;
+            self.hardware.gemm(1.0, factor, drawn.transposed(), 0.0, to)
+        });
+        multiplied.map_err(|error| broken(self.field, &error))?;
+        self.revalue(returns, &mut mixing[..width], assets.iter().copied());
+        Ok(())
+    }
+
+    /// What becomes of the products, one row for each of `assets`.
+    fn revalue(&self, rows: &mut [f64], mixing: &mut [f64], assets: impl Iterator<Item = usize>) {
+        let rows = rows.chunks_exact_mut(mixing.len()).zip(assets);
         match &self.shape {
             Shape::Normal => {
-                for ((row, _), mean) in rows {
-                    row.iter_mut().for_each(|value| *value += mean);
+                for (row, asset) in rows {
+                    row.iter_mut().for_each(|value| *value += self.mean[asset]);
                 }
             }
             Shape::StudentT { degrees_of_freedom } => {
                 let keep = covariance_factor(*degrees_of_freedom);
                 mixing.iter_mut().for_each(|mixing| *mixing *= keep);
-                for ((row, _), mean) in rows {
+                for (row, asset) in rows {
+                    let mean = self.mean[asset];
                     row.iter_mut().zip(&*mixing).for_each(|(value, mixing)| *value = *value * mixing + mean);
                 }
             }
             Shape::Copula { margins, .. } => {
-                for ((row, asset), _) in rows {
+                for (row, asset) in rows {
+                    let asset = self.factor.order[asset];
                     row.iter_mut()
                         .zip(&*mixing)
-                        .for_each(|(value, mixing)| *value = margins.of(*asset, *value * mixing));
+                        .for_each(|(value, mixing)| *value = margins.of(asset, *value * mixing));
                 }
             }
         }
-        let matrix = Matrix::row_major(returns, self.assets(), width).map_err(Error::from);
-        matrix
-            .and_then(|matrix| {
-                self.hardware.gemv(1.0, matrix.transposed(), &self.exposures, 0.0, &mut pnl[..width])
-            })
-            .map_err(|error| broken(self.field, &error))?;
-        Ok(())
     }
 
     /// returns ← F · normals, panel by panel of F, each without the columns that are zero in all of it.
-    fn multiply(&self, block: &mut Block, width: usize) -> Result<(), Error> {
-        let (assets, rank) = (self.assets(), self.factor.rank());
+    fn multiply(&self, normals: Matrix<'_, f64>, returns: &mut [f64]) -> Result<(), Error> {
+        let (assets, rank, width) = (self.assets(), self.factor.rank(), normals.columns());
         for top in (0..assets).step_by(PANEL) {
             let rows = PANEL.min(assets - top);
             let columns = rank.min(top + rows);
             let factor = Matrix::row_major(&self.factor.rows, assets, rank)?.block(top, rows, 0, columns);
-            let normals = Matrix::row_major(&block.normals[..columns * width], columns, width)?;
-            let to = &mut block.returns[top * width..(top + rows) * width];
+            let normals = normals.block(0, columns, 0, width);
+            let to = &mut returns[top * width..(top + rows) * width];
             self.hardware.gemm(1.0, factor, normals, 0.0, MatrixMut::row_major(to, rows, width)?)?;
         }
         Ok(())
     }
+}
+
+/// The length of each column, `lengths.len()` of them in each row.
+#[inline(always)]
+fn lengths(rows: &[f64], lengths: &mut [f64]) {
+    lengths.fill(0.0);
+    for row in rows.chunks_exact(lengths.len()) {
+        lengths.iter_mut().zip(row).for_each(|(sum, value)| *sum += value * value);
+    }
+    lengths.iter_mut().for_each(|sum| *sum = sum.sqrt());
 }
 
 /// Student's t of ν degrees of freedom has the variance ν/(ν − 2).
