@@ -1,5 +1,5 @@
 //! What live risk costs per change of a position and per question: the historical cube and the factor model, beside numpy
-//! at the same sums.
+//! at the same sums. Figures are processor time of one thread.
 //!
 //! numpy is run where `NAUTILUS_PEER_RISK_PYTHON` names its Python (`benches/peers/risk_measures/prepare.sh`), over the
 //! same returns, values and changes; its answers must agree with ours, or the bench stops. It measures no positions and
@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::io::Write as _;
 use std::process::Command;
 
-use nautilus_benches::{Figures, Goal, Peer, Report, Unit, timed};
+use nautilus_benches::{Figures, Goal, Peer, Report, Unit, processor_time};
 use nautilus_engine_risk::live::{Change, Cube, FactorModel, FactorScratch, Loadings, Scratch};
 use nautilus_hardware::Hardware;
 use ndarray::Array2;
@@ -84,9 +84,9 @@ fn model(factors: usize) -> FactorModel {
 fn per_event(events: usize, mut call: impl FnMut(usize)) -> Figures {
     let mut figures = Figures::default();
     for round in 0..=ROUNDS {
-        let took = timed(|| (0..events).for_each(&mut call));
+        let (seconds, ()) = processor_time(|| (0..events).for_each(&mut call));
         if round > 0 {
-            figures.push(took.as_nanos() as f64 / events as f64);
+            figures.push(1e9 * seconds / events as f64);
         }
     }
     figures
@@ -153,8 +153,9 @@ fn cubes(report: &mut Report, scenarios: usize, goals: [Goal; 2]) {
     let name = |what: &str| format!("cube, {scenarios} scenarios: {what}");
     let events = EVENTS * 1_024 / scenarios;
     for (which, goal) in [(1, goals[0]), (BUSY, goals[0]), (INSTRUMENTS, Goal::None)] {
+        let changes: Vec<(usize, f64)> = (0..events).map(|at| event(at, which)).collect();
         let ours = per_event(events, |at| {
-            let (instrument, change) = event(at, which);
+            let (instrument, change) = changes[at];
             black_box(cube.apply(0, instrument, change).expect("legal"));
         });
         let what = name(&format!("a change and the tail count, of {which} instruments"));
@@ -193,8 +194,9 @@ fn factors(report: &mut Report, factors: usize, goal: Goal) {
     numpy.agrees("sigma", model.sigma(0).expect("known"));
     let name = |what: &str| format!("factor model, {factors} factors: {what}");
     for (which, goal) in [(BUSY, goal), (INSTRUMENTS, Goal::None)] {
+        let changes: Vec<(usize, f64)> = (0..EVENTS).map(|at| event(at, which)).collect();
         let ours = per_event(EVENTS, |at| {
-            let (instrument, change) = event(at, which);
+            let (instrument, change) = changes[at];
             black_box(model.apply(0, instrument, change).expect("legal"));
         });
         let what = name(&format!("a change and σ, of {which} instruments"));

@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, SamplingMode, Throughput};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::Figures;
 
@@ -72,6 +73,17 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     let took = start.elapsed();
     drop(made);
     took
+}
+
+/// Processor time of this thread in seconds, which other work on the machine hardly changes, and what was made.
+pub fn processor_time<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    let now = || {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+    };
+    let begin = now();
+    let made = work();
+    (now() - begin, made)
 }
 
 /// The nearest-rank percentile; `share` from 0 to 1. Sorts.

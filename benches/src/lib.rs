@@ -5,5 +5,5 @@
 mod contest;
 mod report;
 
-pub use contest::{Contest, percentile, timed};
+pub use contest::{Contest, percentile, processor_time, timed};
 pub use report::{Figures, Goal, Peer, Report, Unit};

@@ -1,5 +1,5 @@
 //! The libraries that people use today in a process of their own, which answers round by round, so that contestants take
-//! turns; and the processor time of this thread.
+//! turns.
 //!
 //! It knows nothing of what is raced.
 
@@ -7,7 +7,6 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use rustix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -53,15 +52,4 @@ impl Peers {
         assert!(self.process.wait().expect("the peers end").success(), "the peers failed");
         report
     }
-}
-
-/// Seconds of this thread, and what it made.
-pub(crate) fn processor_time<T>(work: impl FnOnce() -> T) -> (f64, T) {
-    let now = || {
-        let now = clock_gettime(ClockId::ThreadCPUTime);
-        now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
-    };
-    let begin = now();
-    let made = work();
-    (now() - begin, made)
 }

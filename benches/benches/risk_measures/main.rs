@@ -8,12 +8,12 @@ mod peer_process;
 
 use std::path::Path;
 
-use nautilus_benches::{Figures, Goal, Peer, Report, Unit};
+use nautilus_benches::{Figures, Goal, Peer, Report, Unit, processor_time};
 use nautilus_engine_risk::{Method, ScenarioMatrix, VarAnswer, VarRequest, calculate_var};
 use nautilus_hardware::{Hardware, Options, Switches, backends};
 use serde_json::Value;
 
-use peer_process::{Peers, processor_time};
+use peer_process::Peers;
 
 const SCENARIOS: usize = 10_000;
 const ASSETS: usize = 1_000;

@@ -8,7 +8,7 @@ mod peer_process;
 
 use std::path::Path;
 
-use nautilus_benches::{Figures, Goal, Peer, Report, Unit};
+use nautilus_benches::{Figures, Goal, Peer, Report, Unit, processor_time};
 use nautilus_engine_risk::{
     Shock, StressAnswer, StressDetail, StressOptionKind, StressOptionStyle, StressPosition, StressRequest,
     StressScenario, stress,
@@ -16,7 +16,7 @@ use nautilus_engine_risk::{
 use nautilus_hardware::Hardware;
 use serde_json::Value;
 
-use peer_process::{Peers, processor_time};
+use peer_process::Peers;
 
 const SCENARIOS: usize = 10_000;
 const AMERICAN: usize = 1_000;

@@ -18,7 +18,7 @@ const LANES: usize = 16;
 pub fn add_scaled_counting(y: &mut [f64], x: &[f64], factor: f64, threshold: f64) -> usize {
     unit().call(
         #[inline(always)]
-        || add_and_count(y, x, factor, threshold),
+        move || add_and_count(y, x, factor, threshold),
     )
 }
 
@@ -28,7 +28,7 @@ pub fn add_scaled_counting(y: &mut [f64], x: &[f64], factor: f64, threshold: f64
 pub fn add_scaled_squaring(y: &mut [f64], x: &[f64], factor: f64) -> f64 {
     unit().call(
         #[inline(always)]
-        || add_and_square(y, x, factor),
+        move || add_and_square(y, x, factor),
     )
 }
 
@@ -59,11 +59,7 @@ fn add_and_square(y: &mut [f64], x: &[f64], factor: f64) -> f64 {
         add_and_square_one(y, x, factor, &mut sums);
     }
     if !rest.is_empty() {
-        let (mut last, mut last_x) = ([0.0; LANES], [0.0; LANES]);
-        last[..rest.len()].copy_from_slice(rest);
-        last_x[..rest.len()].copy_from_slice(rest_x);
-        add_and_square_one(&mut last, &last_x, factor, &mut sums);
-        rest.copy_from_slice(&last[..rest.len()]);
+        sums = add_and_square_rest(rest, rest_x, factor, sums);
     }
     let mut half = LANES / 2;
     while half > 0 {
@@ -86,6 +82,17 @@ fn add_and_square_one(y: &mut [f64; LANES], x: &[f64; LANES], factor: f64, sums:
     for (sum, new) in sums.iter_mut().zip(&new) {
         *sum += new * new;
     }
+}
+
+/// What is left over, out of the way of vectors of which nothing is.
+#[cold]
+#[inline(never)]
+fn add_and_square_rest(y: &mut [f64], x: &[f64], factor: f64, mut sums: [f64; LANES]) -> [f64; LANES] {
+    for ((y, x), sum) in y.iter_mut().zip(x).zip(&mut sums) {
+        *y += factor * x;
+        *sum += *y * *y;
+    }
+    sums
 }
 
 #[cfg(test)]
