@@ -96,6 +96,7 @@ async function get<T>(path: string): Promise<T> {
 
 const MARKET = "/api/marketdata/v1";
 const VPIN = "/api/vpin/v1";
+const RISK = "/api/risk/v1";
 const part = encodeURIComponent;
 /** How many instruments are listed without a search. */
 export const INSTRUMENTS_LISTED = 1_000;
@@ -197,6 +198,11 @@ export interface PlatformStatus {
   gateway: { stages: Stage[] };
 }
 
+export interface Portfolio {
+  scope: string;
+  currency: string;
+}
+
 export const api = {
   status: () => get<PlatformStatus>("/v1/status"),
   instruments: async () => (await get<{ instruments: Instrument[] }>(`${MARKET}/instruments?limit=${INSTRUMENTS_LISTED}`)).instruments,
@@ -217,6 +223,8 @@ export const api = {
     (await get<{ buckets: HistoryBucket[] }>(
       `${VPIN}/vpin/${part(symbol)}/history?classification=${part(classification)}&limit=1000`,
     )).buckets,
+  /** The list begins with the firm. */
+  portfolios: async () => (await get<{ portfolios: Portfolio[] }>(`${RISK}/portfolios`)).portfolios.slice(1),
   replays: () => get<Feed[]>(`${MARKET}/replays`),
   startReplay: async (path: string, speed: number | "max") =>
     said<Feed>(await request("POST", `${MARKET}/replays`, { path, speed })),

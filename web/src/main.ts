@@ -10,6 +10,7 @@ import { Latency } from "./panels/latency.ts";
 import { Picker } from "./panels/picker.ts";
 import { Rates } from "./panels/rates.ts";
 import { Replays } from "./panels/replays.ts";
+import { Risk } from "./panels/risk.ts";
 import { Stream } from "./stream.ts";
 import { themed } from "./theme.ts";
 
@@ -40,6 +41,7 @@ const market = new Market(stream);
 const health = new Health();
 const latency = new Latency();
 const rates = new Rates();
+const risk = new Risk(stream);
 
 let instruments: readonly Instrument[] = [];
 let feeds: readonly Feed[] = [];
@@ -133,6 +135,12 @@ poll(1_000, async () => {
   if (market.symbol !== symbol) return;
   if (stats !== null) market.stats(stats);
   market.vpin(vpin);
+});
+
+poll(5_000, async () => {
+  if (down.has("risk")) return;
+  const portfolios = await api.portfolios().catch(() => null);
+  if (portfolios !== null) risk.portfolios(portfolios);
 });
 
 window.setInterval(() => market.tape.speed(rates.sample(stream.counters, market.totals)), 1_000);

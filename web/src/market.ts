@@ -124,6 +124,7 @@ export class Market {
       options: { conflate_ms: CONFLATE_MS, ...more }, receive,
     });
     this.#stream.follow(
+      "market",
       new Map([
         [`books.${symbol}`, topic((data, how) => this.#onBook(data as BookData, how === "snapshot"), { checksum: true })],
         [`trades.${symbol}`, topic((data, how) => this.#onTrades((data as { trades: Trade[] }).trades, how))],

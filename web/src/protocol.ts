@@ -51,6 +51,26 @@ export interface Alert {
   ts_event_ns: number;
 }
 
+/** A portfolio's measures. Losses are positive; money is in the portfolio's currency. */
+export interface RiskMetric {
+  ts_event_ns: number;
+  confidence: number;
+  var: number | null;
+  es: number | null;
+  gross: string;
+  net: string;
+  pnl: string;
+}
+
+export interface RiskAlert {
+  scope: string;
+  kind: string;
+  level: string;
+  limit: string | null;
+  used: string | null;
+  ts_event_ns: number;
+}
+
 export interface TopicMessage {
   message_type: "snapshot" | "update";
   topic: string;

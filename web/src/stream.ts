@@ -12,6 +12,7 @@ export interface TopicOptions {
 export type Receive = (data: unknown, how: "snapshot" | "update" | "overlap") => boolean | void;
 
 interface Subscription {
+  owner: string;
   options: TopicOptions;
   receive: Receive;
   position: Position | null;
@@ -74,9 +75,10 @@ export class Stream {
     this.#connect();
   }
 
-  /** Topics from now on: those that are not named any more are left, new ones are entered. */
-  follow(topics: ReadonlyMap<string, { options: TopicOptions; receive: Receive }>): void {
-    const left = [...this.#topics.keys()].filter((topic) => !topics.has(topic));
+  /** Topics of `owner` from now on: those that are not named any more are left, new ones are entered. No two owners have
+   * the same topic. */
+  follow(owner: string, topics: ReadonlyMap<string, { options: TopicOptions; receive: Receive }>): void {
+    const left = [...this.#topics].filter(([topic, known]) => known.owner === owner && !topics.has(topic)).map(([topic]) => topic);
     for (const topic of left) this.#topics.delete(topic);
     if (left.length > 0) this.#send({ type: "unsubscribe", topics: left });
     const entered: string[] = [];
@@ -86,7 +88,7 @@ export class Stream {
         known.receive = wanted.receive;
         continue;
       }
-      this.#topics.set(topic, { ...wanted, position: null, quietUntil: 0 });
+      this.#topics.set(topic, { ...wanted, owner, position: null, quietUntil: 0 });
       entered.push(topic);
     }
     this.#subscribe(entered);

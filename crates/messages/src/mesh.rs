@@ -109,13 +109,13 @@ impl MessageType {
     pub const fn consumers(self) -> &'static [EngineName] {
         match self {
             Self::VpinRequest => &[EngineName::Vpin],
-            Self::VpinUpdate | Self::ToxicityAlert | Self::EngineHealth => &[EngineName::Websocket],
-            Self::OrderRequest | Self::PositionChange => &[EngineName::Risk],
-            Self::VpinResponse
-            | Self::FeatureVector
-            | Self::OrderDecision
+            Self::VpinUpdate
+            | Self::ToxicityAlert
+            | Self::EngineHealth
             | Self::RiskMetric
-            | Self::RiskAlert => &[],
+            | Self::RiskAlert => &[EngineName::Websocket],
+            Self::OrderRequest | Self::PositionChange => &[EngineName::Risk],
+            Self::VpinResponse | Self::FeatureVector | Self::OrderDecision => &[],
         }
     }
 

@@ -354,7 +354,13 @@ fn routing_names_every_consumer_once() {
     }
     let consumed = |engine| MessageType::consumed_by(engine).collect::<Vec<_>>();
     assert_eq!(consumed(EngineName::Vpin), [MessageType::VpinRequest]);
-    let streamed = [MessageType::VpinUpdate, MessageType::ToxicityAlert, MessageType::EngineHealth];
+    let streamed = [
+        MessageType::VpinUpdate,
+        MessageType::ToxicityAlert,
+        MessageType::EngineHealth,
+        MessageType::RiskMetric,
+        MessageType::RiskAlert,
+    ];
     assert_eq!(consumed(EngineName::Websocket), streamed);
 }
 

@@ -5,7 +5,10 @@ use std::fmt;
 use axum::extract::ws::Utf8Bytes;
 use nautilus_engine_websocket::{BookChange, Change, Level, Print};
 use nautilus_messages::frame::BookState;
-use nautilus_messages::mesh::{Classification, EngineHealth, ToxicityAlert, ToxicityLevel, VpinUpdate};
+use nautilus_messages::mesh::{
+    AlertKind, AlertLevel, Classification, EngineHealth, RiskAlert, RiskMetric, ToxicityAlert, ToxicityLevel,
+    VpinUpdate,
+};
 use nautilus_messages::record::BarRecord;
 use nautilus_types::{Money, Price, SCALE, Side, UnixNanos};
 use serde::{Serialize, Serializer};
@@ -47,7 +50,8 @@ pub(crate) fn items(change: &Change) -> usize {
         Change::Bars(bars) => 4 * bars.len(),
         Change::Vpin(buckets) => 2 * buckets.len(),
         Change::Alerts(alerts) => 2 * alerts.len(),
-        Change::System(_) => 4,
+        Change::RiskAlerts(alerts) => 4 * alerts.len(),
+        Change::Risk(_) | Change::System(_) => 4,
     }
 }
 
@@ -71,6 +75,8 @@ enum Data<'a> {
     Bars { bars: Rows<'a, BarRecord, BarShape> },
     Vpin { buckets: Rows<'a, VpinUpdate, BucketShape> },
     Alerts { alerts: Rows<'a, ToxicityAlert, AlertShape> },
+    Risk(MetricShape),
+    RiskAlerts { alerts: Rows<'a, RiskAlert, RiskAlertShape> },
     System(&'a EngineHealth),
 }
 
@@ -82,6 +88,8 @@ impl<'a> Data<'a> {
             Change::Bars(bars) => Self::Bars { bars: Rows(bars, BarShape::new) },
             Change::Vpin(buckets) => Self::Vpin { buckets: Rows(buckets, BucketShape::new) },
             Change::Alerts(alerts) => Self::Alerts { alerts: Rows(alerts, AlertShape::new) },
+            Change::Risk(metric) => Self::Risk(MetricShape::new(metric)),
+            Change::RiskAlerts(alerts) => Self::RiskAlerts { alerts: Rows(alerts, RiskAlertShape::new) },
             Change::System(health) => Self::System(health),
         }
     }
@@ -228,6 +236,54 @@ impl AlertShape {
     }
 }
 
+#[derive(Serialize)]
+struct MetricShape {
+    ts_event_ns: UnixNanos,
+    confidence: f64,
+    var: Option<f64>,
+    es: Option<f64>,
+    gross: Money,
+    net: Money,
+    pnl: Money,
+}
+
+impl MetricShape {
+    fn new(metric: &RiskMetric) -> Self {
+        Self {
+            ts_event_ns: metric.ts_event,
+            confidence: metric.confidence,
+            var: metric.var,
+            es: metric.es,
+            gross: metric.gross,
+            net: metric.net,
+            pnl: metric.pnl,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RiskAlertShape {
+    scope: String,
+    kind: AlertKind,
+    level: AlertLevel,
+    limit: Option<Money>,
+    used: Option<Money>,
+    ts_event_ns: UnixNanos,
+}
+
+impl RiskAlertShape {
+    fn new(alert: &RiskAlert) -> Self {
+        Self {
+            scope: alert.scope.to_string(),
+            kind: alert.kind,
+            level: alert.level,
+            limit: alert.limit,
+            used: alert.used,
+            ts_event_ns: alert.ts_event,
+        }
+    }
+}
+
 /// Billionths, written as `Price` and `Quantity` write themselves but without a text of their own: a book has
 /// thousands of them.
 struct Decimal(i64);
@@ -279,6 +335,7 @@ impl Serialize for Decimal {
 #[cfg(test)]
 mod tests {
     use nautilus_messages::EngineName;
+    use nautilus_messages::mesh::Scope;
     use nautilus_types::Quantity;
     use proptest::prelude::*;
 
@@ -327,6 +384,47 @@ mod tests {
             snapshot.starts_with(r#"{"message_type":"snapshot","topic":"t","epoch":7,"seq":9,"ts_ns":5"#)
         );
         assert!(!snapshot.contains("checksum") && !snapshot.contains("prev_seq"), "{snapshot}");
+    }
+
+    #[test]
+    fn topics_of_risk_look_as_documented() {
+        let name = |text: &str| text.parse().unwrap();
+        let money = |text: &str| text.parse::<Money>().unwrap();
+        let metric = RiskMetric {
+            portfolio: name("main"),
+            ts_event: UnixNanos(4),
+            confidence: 0.99,
+            var: Some(1_234.5),
+            es: None,
+            gross: money("19234.5"),
+            net: money("-19234.5"),
+            pnl: money("0.1"),
+        };
+        let scope = Scope { portfolio: Some(name("main")), book: Some(name("index")), strategy: None };
+        let alert = RiskAlert {
+            scope,
+            kind: AlertKind::DailyLoss,
+            level: AlertLevel::Hard,
+            limit: Some(money("100")),
+            used: Some(money("100.5")),
+            ts_event: UnixNanos(4),
+        };
+        let (limit, used, kind) = (None, None, AlertKind::KillSwitch);
+        let stopped =
+            RiskAlert { scope: Scope::default(), kind, level: AlertLevel::Cleared, limit, used, ..alert };
+        for (change, expected) in [
+            (
+                Change::Risk(metric),
+                r#"{"ts_event_ns":4,"confidence":0.99,"var":1234.5,"es":null,"gross":"19234.5","net":"-19234.5","pnl":"0.1"}"#,
+            ),
+            (
+                Change::RiskAlerts(vec![alert, stopped]),
+                r#"{"alerts":[{"scope":"main/index","kind":"daily_loss","level":"hard","limit":"100","used":"100.5","ts_event_ns":4},{"scope":"firm","kind":"kill_switch","level":"cleared","limit":null,"used":null,"ts_event_ns":4}]}"#,
+            ),
+        ] {
+            let text = text(&change, Some(8), false);
+            assert!(text.ends_with(&format!("\"data\":{expected}}}")), "{text}");
+        }
     }
 
     #[test]

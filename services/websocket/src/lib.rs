@@ -34,7 +34,8 @@ use fan_out::{FanOut, Picture, Pictures};
 use server::Server;
 pub use settings::Settings;
 
-const ABOUT: &str = "Books, trades, bars, VPIN and health as they happen, over one WebSocket per client.";
+const ABOUT: &str =
+    "Books, trades, bars, VPIN, risk and health as they happen, over one WebSocket per client.";
 
 /// The service, up.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! What a client wants to hear: topics by name, and wildcards over all instruments or engines. It decides which wish
-//! counts for a topic, not what is sent.
+//! What a client wants to hear: topics by name, and wildcards over all instruments, portfolios or engines. It decides
+//! which wish counts for a topic, not what is sent.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +20,7 @@ pub(crate) enum Wish {
     Bars(Symbol),
     Vpin,
     Alerts,
+    Risk,
     System,
 }
 
@@ -36,6 +37,7 @@ impl FromStr for Wish {
             "trades.*" => Self::Trades,
             "vpin.*" => Self::Vpin,
             "alerts.*" => Self::Alerts,
+            "risk.*" => Self::Risk,
             "system.*" => Self::System,
             _ => match name.strip_prefix("bars.*.") {
                 // What follows must do as an interval, whatever the instrument.
@@ -44,7 +46,7 @@ impl FromStr for Wish {
                     _ => return Err(UnknownTopic("write a wildcard of bars as bars.*.1m".to_owned())),
                 },
                 None if name.contains('*') => {
-                    let detail = "* stands for a whole instrument or engine only, as in books.* or bars.*.1m";
+                    let detail = "* stands for a whole instrument, portfolio or engine only, as in books.* or bars.*.1m";
                     return Err(UnknownTopic(detail.to_owned()));
                 }
                 None => Self::Exactly(topic(name)?),
@@ -67,6 +69,7 @@ impl fmt::Display for Wish {
             Self::Bars(interval) => write!(f, "bars.*.{interval}"),
             Self::Vpin => f.write_str("vpin.*"),
             Self::Alerts => f.write_str("alerts.*"),
+            Self::Risk => f.write_str("risk.*"),
             Self::System => f.write_str("system.*"),
         }
     }
@@ -82,6 +85,7 @@ impl Wish {
             | (Self::Trades, Topic::Trades(_))
             | (Self::Vpin, Topic::Vpin(_))
             | (Self::Alerts, Topic::Alerts(_))
+            | (Self::Risk, Topic::Risk(_))
             | (Self::System, Topic::System(_)) => true,
             _ => false,
         }
@@ -162,6 +166,9 @@ mod tests {
             "bars.*.100tick",
             "vpin.*",
             "alerts.*",
+            "risk.main",
+            "risk.*",
+            "risk_alerts.firm",
             "system.vpin",
             "system.*",
             "books.*",
@@ -185,6 +192,10 @@ mod tests {
             "bars.*.*",
             "bars.ESH4",
             "bars.ESH4.*",
+            "risk.",
+            "risk.ma*",
+            "risk_alerts.*",
+            "risk_alerts.main",
             "system.nobody",
             "system.",
             "*",

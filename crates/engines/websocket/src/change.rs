@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use nautilus_messages::frame::BookState;
-use nautilus_messages::mesh::{EngineHealth, ToxicityAlert, VpinUpdate};
+use nautilus_messages::mesh::{EngineHealth, RiskAlert, RiskMetric, ToxicityAlert, VpinUpdate};
 use nautilus_messages::record::BarRecord;
 use nautilus_types::{Price, Quantity, Side, UnixNanos};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,10 @@ pub enum Change {
     Vpin(Vec<VpinUpdate>),
     /// Level changes, oldest first.
     Alerts(Vec<ToxicityAlert>),
+    /// The newest measures.
+    Risk(RiskMetric),
+    /// What crossed a limit or stopped trading, oldest first.
+    RiskAlerts(Vec<RiskAlert>),
     /// The newest state.
     System(EngineHealth),
 }
@@ -116,11 +120,12 @@ impl Change {
             (Self::Bars(list), Self::Bars(later)) => list.extend_from_slice(later),
             (Self::Vpin(list), Self::Vpin(later)) => list.extend_from_slice(later),
             (Self::Alerts(list), Self::Alerts(later)) => list.extend_from_slice(later),
+            (Self::RiskAlerts(list), Self::RiskAlerts(later)) => list.extend_from_slice(later),
             (this, later) => *this = later.clone(),
         }
     }
 
-    /// Trades, bars, buckets or alerts: what merging adds up. Books and health have none.
+    /// Trades, bars, buckets or alerts: what merging adds up. What is a state has none.
     #[must_use]
     pub fn events(&self) -> usize {
         match self {
@@ -128,7 +133,8 @@ impl Change {
             Self::Bars(list) => list.len(),
             Self::Vpin(list) => list.len(),
             Self::Alerts(list) => list.len(),
-            Self::Book(_) | Self::System(_) => 0,
+            Self::RiskAlerts(list) => list.len(),
+            Self::Book(_) | Self::Risk(_) | Self::System(_) => 0,
         }
     }
 }

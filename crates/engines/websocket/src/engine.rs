@@ -11,28 +11,23 @@ use nautilus_engine::{Effects, Engine, Input, RestoreError, Roster, Stamp, snaps
 use nautilus_messages::EngineName;
 use nautilus_messages::frame::{Definition, FrameRef, GapCause, flags};
 use nautilus_messages::mesh::{Body, EngineHealth, Message};
-use nautilus_types::{InstrumentId, Symbol, UnixNanos};
+use nautilus_types::{InstrumentId, Symbol};
 use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
 use crate::change::{Change, Publication, TopicPicture};
+use crate::latest::Latest;
+use crate::risk::Risk;
 use crate::slot::{Lists, SavedSlot, Slot};
 use crate::topic::Topic;
 
 /// Instruments; further ones are ignored. The star keeps snapshots of as many.
 const INSTRUMENTS_MAX: usize = 1 << 16;
 /// The saved state's layout. Raise it with every change of what is saved.
-const SNAPSHOT_VERSION: u8 = 2;
+const SNAPSHOT_VERSION: u8 = 3;
 
-/// How far one engine has come.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct System {
-    seq: u64,
-    ts: UnixNanos,
-    health: Option<EngineHealth>,
-    #[serde(skip)]
-    published: u64,
-}
+/// How far each engine has come.
+type Systems = [Latest<EngineHealth>; EngineName::ALL.len()];
 
 /// The engine of the websocket service.
 #[derive(Debug, Default)]
@@ -44,7 +39,8 @@ pub struct WebsocketEngine {
     /// Numbers that were heard before their definition, with the last frame's sequence: a snapshot must not be
     /// older than that.
     strangers: BTreeMap<InstrumentId, u64>,
-    systems: [System; EngineName::ALL.len()],
+    systems: Systems,
+    risk: Risk,
     changed: Vec<u32>,
 }
 
@@ -59,7 +55,8 @@ impl WebsocketEngine {
     pub fn topics(&self) -> impl Iterator<Item = (Topic, u64)> {
         let systems = EngineName::ALL.into_iter().zip(&self.systems).filter(|(_, system)| system.seq > 0);
         let systems = systems.map(|(engine, system)| (Topic::System(engine), system.seq));
-        self.roster.symbols().flat_map(|(_, row)| self.slots[row as usize].topics()).chain(systems)
+        let slots = self.roster.symbols().flat_map(|(_, row)| self.slots[row as usize].topics());
+        slots.chain(self.risk.topics()).chain(systems)
     }
 
     /// A topic's whole state; `None` when it does not exist yet.
@@ -67,9 +64,11 @@ impl WebsocketEngine {
     pub fn picture(&self, topic: Topic) -> Option<TopicPicture> {
         let symbol = match topic {
             Topic::System(engine) => {
-                let System { seq, ts, health, .. } = self.systems[index(engine)];
-                return Some(TopicPicture { topic, seq, ts, state: Change::System(health?) });
+                let Latest { seq, ts, state, .. } = self.systems[index(engine)];
+                return Some(TopicPicture { topic, seq, ts, state: Change::System(state?) });
             }
+            Topic::Risk(portfolio) => return self.risk.measures(portfolio),
+            Topic::RiskAlerts => return self.risk.alerts(),
             Topic::Bars(symbol, _)
             | Topic::Book(symbol)
             | Topic::Trades(symbol)
@@ -187,20 +186,16 @@ impl WebsocketEngine {
         match &message.body {
             Body::VpinUpdate(update) => self.heard_of(update.instrument, |slot| slot.bucket(*update)),
             Body::ToxicityAlert(alert) => self.heard_of(alert.instrument, |slot| slot.alert(*alert)),
-            Body::EngineHealth(health) => {
-                let system = &mut self.systems[index(health.engine)];
-                (system.ts, system.health) = (message.ts, Some(*health));
-                system.seq += 1;
-            }
+            Body::EngineHealth(health) => self.systems[index(health.engine)].replace(*health, message.ts),
+            Body::RiskMetric(metric) => self.risk.metric(*metric),
+            Body::RiskAlert(alert) => self.risk.alert(*alert),
             // None of these is routed here.
             Body::VpinRequest(_)
             | Body::VpinResponse(_)
             | Body::FeatureVector(_)
             | Body::OrderRequest(_)
             | Body::OrderDecision(_)
-            | Body::PositionChange(_)
-            | Body::RiskMetric(_)
-            | Body::RiskAlert(_) => {}
+            | Body::PositionChange(_) => {}
         }
     }
 
@@ -213,8 +208,7 @@ impl WebsocketEngine {
 
     fn publish_systems(&mut self, sink: &mut dyn FnMut(Symbol, Publication)) {
         for (engine, system) in EngineName::ALL.into_iter().zip(&mut self.systems) {
-            let prev_seq = std::mem::replace(&mut system.published, system.seq);
-            if let Some(health) = system.health.filter(|_| prev_seq != system.seq) {
+            if let Some((prev_seq, health)) = system.take() {
                 let symbol = engine.as_str().parse().expect("an engine's name is a legal symbol");
                 let (topic, change) = (Topic::System(engine), Arc::new(Change::System(health)));
                 sink(symbol, Publication { topic, seq: system.seq, prev_seq, ts: system.ts, change });
@@ -223,16 +217,17 @@ impl WebsocketEngine {
     }
 
     /// Puts decoded slots in the place of the present ones, or says why they do not fit together.
-    fn adopt(&mut self, saved: Saved<Vec<SavedSlot<Lists>>>) -> Result<(), String> {
-        let Saved { roster, slots, strangers, mut systems, .. } = saved;
+    fn adopt(&mut self, saved: Saved<Vec<SavedSlot<Lists>>, Risk>) -> Result<(), String> {
+        let Saved { roster, slots, strangers, mut systems, mut risk, .. } = saved;
         if !roster.is_consistent() || roster.len() != slots.len() || roster.len() > INSTRUMENTS_MAX {
             return Err("its instruments contradict each other, or are too many".to_owned());
         }
         let limits = self.limits;
         let restored = (0..).zip(slots).map(|(row, saved)| Slot::restore(roster.symbol(row), saved, limits));
         let slots = restored.collect::<Result<_, _>>()?;
-        systems.iter_mut().for_each(|system| system.published = system.seq);
-        *self = Self { limits, roster, slots, strangers, systems, changed: Vec::new() };
+        systems.iter_mut().for_each(Latest::resume);
+        risk.resume()?;
+        *self = Self { limits, roster, slots, strangers, systems, risk, changed: Vec::new() };
         Ok(())
     }
 }
@@ -242,12 +237,13 @@ fn index(engine: EngineName) -> usize {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Saved<S> {
+struct Saved<S, R> {
     version: u8,
     roster: Roster,
     slots: S,
     strangers: BTreeMap<InstrumentId, u64>,
-    systems: [System; EngineName::ALL.len()],
+    systems: Systems,
+    risk: R,
 }
 
 impl Engine for WebsocketEngine {
@@ -272,6 +268,7 @@ impl Engine for WebsocketEngine {
             slots: self.slots.iter().map(Slot::save).collect::<Vec<_>>(),
             strangers: self.strangers.clone(),
             systems: self.systems,
+            risk: &self.risk,
         };
         postcard::to_allocvec(&saved).expect("the state is plain data, which postcard always encodes")
     }
@@ -290,6 +287,7 @@ impl Engine for WebsocketEngine {
             slot.changed = !slot.publish(|publication| sink(symbol, publication));
             slot.changed
         });
+        self.risk.publish(sink);
         self.publish_systems(sink);
     }
 }

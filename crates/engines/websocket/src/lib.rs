@@ -6,7 +6,9 @@ mod book;
 mod change;
 mod checksum;
 mod engine;
+mod latest;
 mod log;
+mod risk;
 mod slot;
 mod topic;
 

@@ -179,7 +179,7 @@ impl Slot {
             Topic::Alerts(_) => {
                 (self.alerts.seq, self.alerts.ts, Change::Alerts(self.alerts.kept().copied().collect()))
             }
-            Topic::System(_) => return None,
+            Topic::Risk(_) | Topic::RiskAlerts | Topic::System(_) => return None,
         };
         let exists = seq > 0 || self.book.is_some() && matches!(topic, Topic::Book(_) | Topic::Trades(_));
         exists.then_some(TopicPicture { topic, seq, ts, state })

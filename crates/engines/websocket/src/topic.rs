@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use nautilus_messages::{BarSpec, EngineName};
-use nautilus_types::{Symbol, TextError};
+use nautilus_types::{DeskName, Symbol, TextError};
 
 /// What a client subscribes to. Its name is what `Display` writes and `FromStr` reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +22,10 @@ pub enum Topic {
     Vpin(Symbol),
     /// `alerts.ESH4`: changes of the toxicity level.
     Alerts(Symbol),
+    /// `risk.main`: a portfolio's newest measures.
+    Risk(DeskName),
+    /// `risk_alerts.firm`: limits that were crossed and trading that was stopped, in the firm and every part of it.
+    RiskAlerts,
     /// `system.vpin`: how far an engine has come, once a second.
     System(EngineName),
 }
@@ -31,7 +35,7 @@ pub enum Topic {
 pub enum TopicError {
     /// No kind that exists.
     #[error(
-        "'{0}' is not a topic; write books, trades, vpin or alerts with an instrument, bars with an instrument and an interval, or system with an engine, for example books.ESH4"
+        "'{0}' is not a topic; write books, trades, vpin or alerts with an instrument, bars with an instrument and an interval, risk with a portfolio, risk_alerts.firm, or system with an engine, for example books.ESH4"
     )]
     Kind(String),
     /// The instrument cannot be one.
@@ -40,6 +44,12 @@ pub enum TopicError {
     /// The interval of a bar topic is missing or none.
     #[error("the topic '{0}' names no bar interval; write for example bars.ESH4.1m or bars.ESH4.100tick")]
     Interval(String),
+    /// The portfolio cannot be one.
+    #[error("the topic '{0}' names no portfolio: {1}")]
+    Portfolio(String, TextError),
+    /// Alerts of a part of the firm.
+    #[error("there is no topic '{0}'; write risk_alerts.firm, which has the alerts of every portfolio")]
+    RiskAlerts(String),
     /// No engine of that name.
     #[error("the topic '{0}' names no engine; write system with {1}")]
     Engine(String, String),
@@ -56,6 +66,8 @@ impl fmt::Display for Topic {
             Self::Bars(symbol, interval) => write!(f, "bars.{symbol}.{interval}"),
             Self::Vpin(symbol) => write!(f, "vpin.{symbol}"),
             Self::Alerts(symbol) => write!(f, "alerts.{symbol}"),
+            Self::Risk(portfolio) => write!(f, "risk.{portfolio}"),
+            Self::RiskAlerts => f.write_str("risk_alerts.firm"),
             Self::System(engine) => write!(f, "system.{engine}"),
         }
     }
@@ -73,6 +85,9 @@ impl FromStr for Topic {
             "bars" => bars(text, name),
             "vpin" => symbol(text, name).map(Self::Vpin),
             "alerts" => symbol(text, name).map(Self::Alerts),
+            "risk" => portfolio(text, name).map(Self::Risk),
+            "risk_alerts" if name == "firm" => Ok(Self::RiskAlerts),
+            "risk_alerts" => Err(TopicError::RiskAlerts(shorten(text))),
             "system" => engine(text, name).map(Self::System),
             _ => Err(unknown()),
         }
@@ -105,6 +120,13 @@ fn bars(text: &str, name: &str) -> Result<Topic, TopicError> {
 /// The interval as it is written everywhere: `60s` is `1m`.
 fn interval_name(text: &str) -> Option<Symbol> {
     text.parse::<BarSpec>().ok()?.to_string().parse().ok()
+}
+
+fn portfolio(text: &str, name: &str) -> Result<DeskName, TopicError> {
+    if name == "*" {
+        return Err(TopicError::Wildcard(shorten(text)));
+    }
+    name.parse().map_err(|error| TopicError::Portfolio(shorten(text), error))
 }
 
 fn engine(text: &str, name: &str) -> Result<EngineName, TopicError> {
@@ -140,6 +162,9 @@ mod tests {
             "bars.ESH4.0.5volume",
             "vpin.ESH4",
             "alerts.ESH4",
+            "risk.us-equity.v2",
+            "risk.alerts",
+            "risk_alerts.firm",
             "system.vpin",
         ] {
             assert_eq!(text.parse::<Topic>().expect(text).to_string(), text);
@@ -163,6 +188,12 @@ mod tests {
             ("bars..1m", "the symbol is empty"),
             ("bars.ESH4.1y", "no bar interval"),
             ("bars.ESH4.12345678901234567890tick", "no bar interval"),
+            ("risk", "is not a topic"),
+            ("risk.", "names no portfolio: the name is empty"),
+            ("risk.a b", "letters, digits"),
+            ("risk.*", "stands for several"),
+            ("risk_alerts.main", "write risk_alerts.firm"),
+            ("risk_alerts.", "write risk_alerts.firm"),
             ("system.*", "stands for several"),
             ("system.gateway", "marketdata, vpin, websocket, features"),
         ] {
@@ -175,7 +206,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_what_is_read_reads_again(text in "(books|bars|system|x)?\\.?.{0,40}") {
+        fn no_text_panics_and_what_is_read_reads_again(text in "(books|bars|risk|risk_alerts|system|x)?\\.?.{0,40}") {
             if let Ok(topic) = text.parse::<Topic>() {
                 prop_assert_eq!(topic.to_string().parse::<Topic>(), Ok(topic));
             }

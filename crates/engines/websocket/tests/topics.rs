@@ -11,10 +11,10 @@ use nautilus_messages::frame::{
     TradingState, WireSide, flags,
 };
 use nautilus_messages::mesh::{
-    Body, Classification, EngineHealth, Message, MessageId, Priority, ToxicityAlert, ToxicityLevel,
-    VpinUpdate,
+    AlertKind, AlertLevel, Body, Classification, EngineHealth, Message, MessageId, Priority, RiskAlert,
+    RiskMetric, Scope, ToxicityAlert, ToxicityLevel, VpinUpdate,
 };
-use nautilus_types::{AssetClass, Instrument, InstrumentId, Price, Quantity, Side, Symbol, UnixNanos};
+use nautilus_types::{AssetClass, Instrument, InstrumentId, Money, Price, Quantity, Side, Symbol, UnixNanos};
 
 const UNIT: i64 = nautilus_types::SCALE;
 
@@ -175,6 +175,30 @@ fn health(steps: u64) -> Body {
     })
 }
 
+fn metric(portfolio: &str, ts: u64, var: f64) -> RiskMetric {
+    RiskMetric {
+        portfolio: portfolio.parse().expect("a name"),
+        ts_event: UnixNanos(ts),
+        confidence: 0.99,
+        var: Some(var),
+        es: Some(var),
+        gross: Money::ZERO,
+        net: Money::ZERO,
+        pnl: Money::ZERO,
+    }
+}
+
+fn risk_alert(ts: u64) -> RiskAlert {
+    RiskAlert {
+        scope: Scope::default(),
+        kind: AlertKind::Gross,
+        level: AlertLevel::Hard,
+        limit: Some(Money::ZERO),
+        used: None,
+        ts_event: UnixNanos(ts),
+    }
+}
+
 fn kept(engine: &WebsocketEngine, name: &str) -> usize {
     match engine.picture(topic(name)).map(|picture| picture.state) {
         None => 0,
@@ -182,6 +206,7 @@ fn kept(engine: &WebsocketEngine, name: &str) -> usize {
         Some(Change::Bars(list)) => list.len(),
         Some(Change::Vpin(list)) => list.len(),
         Some(Change::Alerts(list)) => list.len(),
+        Some(Change::RiskAlerts(list)) => list.len(),
         Some(other) => panic!("no list: {other:?}"),
     }
 }
@@ -349,6 +374,79 @@ fn the_newest_health_of_an_engine_is_its_topic() {
     assert!(published(&mut engine).is_empty());
 }
 
+/// What a publication says of its place and its change.
+fn told(engine: &mut WebsocketEngine) -> Vec<(String, u64, u64, UnixNanos, Change)> {
+    let said = |p: Publication| (p.topic.to_string(), p.prev_seq, p.seq, p.ts, (*p.change).clone());
+    published(engine).into_iter().map(said).collect()
+}
+
+#[test]
+fn the_newest_measures_of_a_portfolio_are_its_topic() {
+    let mut engine = WebsocketEngine::default();
+    assert_eq!(engine.picture(topic("risk.main")), None);
+    // Time goes back when a session is replayed: what came last counts.
+    for (name, ts, var) in [("main", 5, 1.0), ("late", 9, 7.0), ("main", 3, 2.0)] {
+        tell(&mut engine, Body::RiskMetric(metric(name, ts, var)));
+    }
+    let (main, late) = (Change::Risk(metric("main", 3, 2.0)), Change::Risk(metric("late", 9, 7.0)));
+    assert_eq!(
+        told(&mut engine),
+        [
+            ("risk.late".to_owned(), 0, 1, UnixNanos(9), late),
+            ("risk.main".to_owned(), 0, 2, UnixNanos(3), main.clone()),
+        ]
+    );
+    assert!(published(&mut engine).is_empty());
+    let picture = engine.picture(topic("risk.main")).expect("it is there");
+    assert_eq!((picture.seq, picture.ts, picture.state), (2, UnixNanos(3), main));
+    tell(&mut engine, Body::RiskMetric(metric("main", 6, 3.0)));
+    let next = ("risk.main".to_owned(), 2, 3, UnixNanos(6), Change::Risk(metric("main", 6, 3.0)));
+    assert_eq!(told(&mut engine), [next]);
+    let names: Vec<_> = engine.topics().map(|(topic, seq)| (topic.to_string(), seq)).collect();
+    assert_eq!(names, [("risk.late".to_owned(), 1), ("risk.main".to_owned(), 3)]);
+    // Conflation keeps the last one.
+    let mut merged = Change::Risk(metric("main", 1, 1.0));
+    merged.merge(&Change::Risk(metric("main", 2, 2.0)));
+    assert_eq!((merged.events(), merged), (0, Change::Risk(metric("main", 2, 2.0))));
+}
+
+#[test]
+fn portfolios_are_bounded() {
+    let mut engine = WebsocketEngine::default();
+    for n in 0..5_000 {
+        tell(&mut engine, Body::RiskMetric(metric(&format!("p{n}"), n, 1.0)));
+    }
+    assert_eq!((engine.topics().count(), published(&mut engine).len()), (4_096, 4_096));
+    tell(&mut engine, Body::RiskMetric(metric("p0", 1, 2.0)));
+    assert_eq!(published(&mut engine).len(), 1, "those that are there go on");
+    let mut twin = WebsocketEngine::default();
+    twin.restore(&engine.snapshot()).expect("its twin's snapshot");
+    assert_eq!((twin.digest(), published(&mut twin).len()), (engine.digest(), 0));
+}
+
+#[test]
+fn risk_alerts_are_told_once_and_the_newest_are_kept() {
+    let mut engine = WebsocketEngine::default();
+    assert_eq!(engine.picture(topic("risk_alerts.firm")), None);
+    for ts in 1..=150 {
+        tell(&mut engine, Body::RiskAlert(risk_alert(ts)));
+    }
+    let all = Change::RiskAlerts((1..=150).map(risk_alert).collect());
+    assert_eq!(all.events(), 150);
+    assert_eq!(
+        told(&mut engine),
+        [("risk_alerts.firm".to_owned(), 0, 150, UnixNanos(150), all)],
+        "each of them, in order"
+    );
+    assert!(published(&mut engine).is_empty());
+    let picture = engine.picture(topic("risk_alerts.firm")).expect("it is there");
+    let newest = Change::RiskAlerts((51..=150).map(risk_alert).collect());
+    assert_eq!((picture.seq, picture.ts, picture.state), (150, UnixNanos(150), newest));
+    let mut merged = Change::RiskAlerts(vec![risk_alert(1)]);
+    merged.merge(&Change::RiskAlerts(vec![risk_alert(2)]));
+    assert_eq!(merged, Change::RiskAlerts(vec![risk_alert(1), risk_alert(2)]));
+}
+
 #[test]
 fn an_instrument_heard_before_its_definition_is_asked_for() {
     let (mut engine, mut line) = (WebsocketEngine::default(), Line::default());
@@ -417,6 +515,8 @@ fn a_snapshot_of_nonsense_is_refused_and_changes_nothing() {
     line.send(&mut engine);
     tell(&mut engine, bucket(Classification::BulkNormal, 1));
     tell(&mut engine, health(1));
+    tell(&mut engine, Body::RiskMetric(metric("main", 1, 1.0)));
+    tell(&mut engine, Body::RiskAlert(risk_alert(1)));
     let (saved, digest) = (engine.snapshot(), engine.digest());
     for (bytes, reason) in [
         (vec![], "it is empty"),

@@ -1,12 +1,16 @@
 //! The risk service as a desk uses it: portfolios, limits with two persons, orders through the gate, executions, measures,
-//! the kill switch, and that what was acknowledged is there after a kill.
+//! the kill switch, what the stream says of it, and that what was acknowledged is there after a kill.
 
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::processes::kill_until_ready;
-use crate::support::{Answer, Place, ask_with, eventually, get, list, number, sample};
+use crate::support::{
+    Answer, PATIENCE, Place, Process, ask_with, eventually, get, list, number, sample, try_ask_with,
+};
 use nautilus_testkit::RedisServer;
 
 const SERVICE_PORTFOLIO: &str = "/v1/portfolios/main";
@@ -292,43 +296,325 @@ fn bad_input_is_answered_with_what_to_do_and_changes_nothing() {
     engines.stop();
 }
 
-/// Every answer "accepted" was on the disk: whatever moment the process is killed at, the order is there afterwards, once.
+/// A client of the stream behind the gateway, which holds every message against where it is in the topic.
+struct Listener {
+    socket: tungstenite::WebSocket<TcpStream>,
+    /// Epoch and number of the last message of each topic.
+    positions: BTreeMap<String, (u64, u64)>,
+}
+
+impl Listener {
+    fn new(gateway: &str, topics: &[&str]) -> Self {
+        let address = gateway.trim_start_matches("http://");
+        let stream = TcpStream::connect(address).expect("the gateway listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let (mut socket, _) =
+            tungstenite::client(format!("ws://{address}/ws"), stream).expect("the gateway tunnels /ws");
+        let wish = json!({"type": "subscribe", "id": 1, "topics": topics}).to_string();
+        socket.send(wish.into()).expect("it reads");
+        let mut this = Self { socket, positions: BTreeMap::new() };
+        let answer = this.read();
+        let expected = json!({"message_type": "subscription", "id": 1, "topics": topics});
+        assert_eq!(answer, expected, "the answer comes before the first snapshot");
+        this
+    }
+
+    fn read(&mut self) -> Value {
+        loop {
+            let message = self.socket.read().expect("the connection stays open");
+            if let tungstenite::Message::Text(text) = message {
+                return serde_json::from_str(&text).expect("JSON");
+            }
+        }
+    }
+
+    /// The next message of a topic: a snapshot first, then updates that join.
+    fn next(&mut self, topic: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {topic}");
+            let message = self.read();
+            let Some(name) = message["topic"].as_str() else { continue };
+            let field = |name: &str| message[name].as_u64().expect("a number");
+            let (epoch, seq) = (field("epoch"), field("seq"));
+            match self.positions.insert(name.to_owned(), (epoch, seq)) {
+                None => assert_eq!(message["message_type"], "snapshot", "{message}"),
+                Some(before) => {
+                    assert_eq!((&message["message_type"], epoch), (&json!("update"), before.0), "{message}");
+                    assert!(field("prev_seq") <= before.1 && before.1 < seq, "{before:?} {message}");
+                }
+            }
+            if name == topic {
+                return message;
+            }
+        }
+    }
+}
+
+/// Over processes and Redis: what the risk engine says on the mesh reaches those who listen.
 #[test]
-fn what_was_accepted_survives_kills() {
+fn measures_and_alerts_come_over_the_websocket() {
+    const TOPICS: [&str; 2] = ["risk.main", "risk_alerts.firm"];
     let (star, mesh) = (RedisServer::start(), RedisServer::start());
     let place = Place::new().on_redis(&star, &mesh);
     let engines = place.start(&["up", "--processes"]);
-    let risk = engines.risk.clone();
-    // A contract of the simulator's is worth some 240,000 dollars.
-    declare(&risk, 50_000_000);
-    eventually("the market has a price", || {
-        (post(&risk, "/v1/orders/check", &order(1, "buy", "1")).body["accepted"] == true).then_some(())
+    let risk = &engines.risk;
+    // Before there is either.
+    let mut listener = Listener::new(&engines.gateway, &TOPICS);
+    declare(risk, 50_000_000);
+    wait_for_a_price(risk);
+    let booked = post(risk, "/v1/executions", &execution(1, 3, "buy", "3", "4800.25"));
+    assert_eq!(booked.status, 204, "{}", booked.text);
+    let metric = loop {
+        let metric = listener.next("risk.main")["data"].clone();
+        if number(&metric["gross"]) > 0.0 {
+            break metric;
+        }
+    };
+    measures_hold(&metric);
+
+    let halt = json!({"state": "halted", "reason": "a test"});
+    assert_eq!(put(risk, "/v1/kill-switch?portfolio=main", &halt).status, 200);
+    let mut first = listener.next("risk_alerts.firm")["data"]["alerts"][0].take();
+    assert!(first["ts_event_ns"].take().as_u64().is_some_and(|at| at > 0));
+    let expected = json!({
+        "scope": "main", "kind": "kill_switch", "level": "hard", "limit": null, "used": null, "ts_event_ns": null,
     });
-    let mut accepted = Vec::new();
-    let mut id = 100;
-    for _ in 0..5 {
-        for _ in 0..20 {
-            id += 1;
-            let answer = post(&risk, "/v1/orders", &order(id, if id % 2 == 0 { "buy" } else { "sell" }, "1"));
-            if answer.body["accepted"] == true {
-                accepted.push(id);
+    assert_eq!(first, expected);
+    // Tighter than what is held: in force at once, and the market's next move crosses it.
+    assert_eq!(put(risk, "/v1/limits?portfolio=main", &limits(1_000)).status, 200);
+    let gross = loop {
+        let alerts = listener.next("risk_alerts.firm")["data"]["alerts"].take();
+        if let Some(gross) = list(&alerts).iter().find(|alert| alert["kind"] == "gross") {
+            break gross.clone();
+        }
+    };
+    assert_eq!(
+        (&gross["scope"], &gross["level"], &gross["limit"]),
+        (&json!("main"), &json!("hard"), &json!("5000")),
+        "{gross}"
+    );
+    assert!(number(&gross["used"]) > 5_000.0, "{gross}");
+
+    // Whoever comes late hears what was said: a snapshot, and what has followed it.
+    let mut late = Listener::new(&engines.gateway, &TOPICS);
+    let mut said = Vec::new();
+    while !said.contains(&gross) {
+        said.extend_from_slice(list(&late.next("risk_alerts.firm")["data"]["alerts"]));
+    }
+    assert_eq!(said[0]["kind"], "kill_switch", "{said:?}");
+    assert_eq!(said.iter().filter(|alert| **alert == gross).count(), 1, "{said:?}");
+    let topics = get(&engines.websocket, "/v1/topics?limit=4096");
+    for name in TOPICS {
+        let topic =
+            list(&topics["topics"]).iter().find(|topic| topic["topic"] == name).expect("it is listed");
+        assert_eq!(topic["subscribers"], 2, "{topic}");
+    }
+    engines.stop();
+}
+
+/// Three contracts of the simulator's, 50 units each, were bought at 4,800.25 for a fee of 1.5.
+fn measures_hold(metric: &Value) {
+    let paid = 3.0 * 50.0 * 4800.25 + 1.5;
+    let gross = number(&metric["gross"]);
+    assert_eq!((&metric["net"], &metric["confidence"]), (&metric["gross"], &json!(0.99)), "{metric}");
+    assert!((number(&metric["pnl"]) - (gross - paid)).abs() < 1e-6, "{metric} {paid}");
+    // Of 250 scenarios the third worst; the shortfall is between it and the worst.
+    let mut returns = returns();
+    returns.sort_by(f64::total_cmp);
+    let (var, es) = (metric["var"].as_f64().expect("a number"), metric["es"].as_f64().expect("a number"));
+    assert!((var + returns[2] * gross).abs() < 1e-6 * gross, "{metric}");
+    assert!(var <= es && es <= -returns[0] * gross, "{metric}");
+}
+
+/// An order of one contract would be let through: its price is known.
+fn wait_for_a_price(risk: &str) {
+    eventually("the market has a price", || {
+        (post(risk, "/v1/orders/check", &order(1, "buy", "1")).body["accepted"] == true).then_some(())
+    });
+}
+
+/// Kills, unless `NAUTILUS_KILLS` says how many.
+const KILLS: u64 = 5;
+/// Those who send orders at the same time.
+const CLIENTS: usize = 3;
+
+/// An order that was sent, and what its sender heard of it.
+struct Sent {
+    id: u64,
+    /// None: nothing was heard.
+    accepted: Option<bool>,
+    /// Whether the execution was acknowledged; none where none was sent.
+    booked: Option<bool>,
+}
+
+impl Sent {
+    fn side(&self) -> &'static str {
+        if self.id.is_multiple_of(2) { "buy" } else { "sell" }
+    }
+
+    fn order(&self) -> Value {
+        order(self.id, self.side(), "1")
+    }
+
+    fn execution(&self) -> Value {
+        execution(self.id, self.id, self.side(), "1", "4800")
+    }
+
+    fn is_open(&self) -> bool {
+        self.accepted == Some(true) && self.booked.is_none()
+    }
+}
+
+fn try_post(risk: &str, path: &str, body: &Value) -> Option<Answer> {
+    let headers = [("content-type", "application/json"), ("x-operator", "alice")];
+    try_ask_with("POST", risk, path, &headers, &body.to_string()).ok()
+}
+
+/// Sends orders, and executions of seven in eight of them, until nobody answers any more.
+fn trade(risk: &str, next: &AtomicU64) -> Vec<Sent> {
+    let mut all = Vec::new();
+    loop {
+        let mut sent = Sent { id: next.fetch_add(1, Relaxed), accepted: None, booked: None };
+        let answer = try_post(risk, "/v1/orders", &sent.order());
+        sent.accepted = answer.map(|answer| answer.body["accepted"] == true);
+        if sent.accepted == Some(true) && !sent.id.is_multiple_of(8) {
+            let answer = try_post(risk, "/v1/executions", &sent.execution());
+            sent.booked = Some(answer.is_some_and(|answer| answer.status == 204));
+        }
+        let answered = sent.accepted.is_some() && sent.booked != Some(false);
+        all.push(sent);
+        if !answered {
+            return all;
+        }
+    }
+}
+
+/// Everything that was sent, and what is known of it.
+#[derive(Default)]
+struct Ledger {
+    sent: Vec<Sent>,
+    /// From here on it was not looked at since the last kill.
+    fresh: usize,
+    /// Orders that were acknowledged, orders without an answer, and those of them that were on the disk.
+    heard: usize,
+    unanswered: usize,
+    on_disk: usize,
+}
+
+impl Ledger {
+    /// What was acknowledged is there once. What was not is sent again, and then is there once as well.
+    fn check(&mut self, risk: &str) {
+        for sent in &mut self.sent[self.fresh..] {
+            if sent.accepted == Some(true) {
+                self.heard += 1;
+            } else if sent.accepted.is_none() {
+                let known =
+                    ask_as("alice", "GET", risk, &format!("/v1/orders/{}", uid(sent.id)), &Value::Null);
+                self.unanswered += 1;
+                self.on_disk += usize::from(known.status == 200);
+                sent.accepted = Some(post(risk, "/v1/orders", &sent.order()).body["accepted"] == true);
+            }
+            if sent.booked == Some(false) {
+                let again = post(risk, "/v1/executions", &sent.execution());
+                assert_eq!(again.status, 204, "{}", again.text);
+                sent.booked = Some(true);
             }
         }
-        kill_until_ready(&engines, "risk", || ());
-        eventually("risk knows the price again", || {
-            (post(&risk, "/v1/orders/check", &order(1, "buy", "1")).body["accepted"] == true).then_some(())
-        });
-        let orders = get(&risk, "/v1/orders?open=true&limit=4096");
-        let ids: Vec<&str> =
-            list(&orders["orders"]).iter().filter_map(|order| order["order_id"].as_str()).collect();
-        for id in &accepted {
-            assert_eq!(ids.iter().filter(|found| **found == uid(*id)).count(), 1, "order {id} after a kill");
-        }
-        assert_eq!(ids.len(), accepted.len());
-        assert_eq!(get(&risk, "/v1/limits?portfolio=main")["limits"]["order_size"]["hard"], "50000000");
+        self.orders_are_there(risk, self.fresh);
+        self.fresh = self.sent.len();
+        self.sums_are_right(risk);
     }
-    assert!(accepted.len() >= 50, "{} orders were accepted", accepted.len());
-    engines.stop();
+
+    fn orders_are_there(&self, risk: &str, from: usize) {
+        for sent in &self.sent[from..] {
+            let order = get(risk, &format!("/v1/orders/{}", uid(sent.id)));
+            let (left, filled) =
+                if sent.is_open() { ("1", "0") } else { ("0", sent.booked.map_or("0", |_| "1")) };
+            assert_eq!(
+                (&order["accepted"], &order["left"], &order["filled"]),
+                (&json!(sent.accepted), &json!(left), &json!(filled)),
+                "{order}"
+            );
+        }
+    }
+
+    /// What came twice, or is missing, would stand in a sum.
+    fn sums_are_right(&self, risk: &str) {
+        let count =
+            |wanted: &dyn Fn(&Sent) -> bool| self.sent.iter().filter(|sent| wanted(sent)).count() as i64;
+        let booked = |side: &str| count(&|sent| sent.booked.is_some() && sent.side() == side);
+        let open = |side: &str| count(&|sent| sent.is_open() && sent.side() == side);
+        let view = get(risk, SERVICE_PORTFOLIO);
+        let position = &view["positions"][0];
+        let shown =
+            |field: &str| position[field].as_str().map_or(0.0, |text| text.parse().expect("a number"));
+        assert_eq!(shown("quantity"), (booked("buy") - booked("sell")) as f64, "{position}");
+        assert_eq!(shown("fees"), 1.5 * (booked("buy") + booked("sell")) as f64, "{position}");
+        assert_eq!(
+            (shown("open_buy"), shown("open_sell")),
+            (open("buy") as f64, open("sell") as f64),
+            "{position}"
+        );
+        assert_eq!(get(risk, "/v1/limits?portfolio=main")["limits"]["order_size"]["hard"], "1000000000");
+    }
+}
+
+/// Every answer "accepted" was on the disk: whatever moment the process is killed at, the order and its execution are
+/// there afterwards, once. Checkpoints and new segments of the journal come between.
+#[test]
+fn what_was_accepted_survives_kills() {
+    let kills = std::env::var("NAUTILUS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
+    let (star, mesh) = (RedisServer::start(), RedisServer::start());
+    let place = Place::new()
+        .on_redis(&star, &mesh)
+        .with("NAUTILUS__LOG__FORMAT", "json")
+        .with("NAUTILUS__CHECKPOINT__INTERVAL_S", "1")
+        .with("NAUTILUS__JOURNAL__SEGMENT_MIB", "2");
+    let _marketdata = place.launch(&["service", "marketdata", "--simulate"]);
+    let launch = || place.launch(&["service", "risk"]);
+    let ready = |process: &mut Process| {
+        let url = process.url();
+        wait_for_a_price(&url);
+        url
+    };
+    declare(&launch().url(), 1_000_000_000);
+    let (mut ledger, next, begun) = (Ledger::default(), AtomicU64::new(100), Instant::now());
+    for kill in 1..=kills {
+        let mut process = launch();
+        let pause = Duration::from_micros(mix(kill) % 500_000);
+        if kill.is_multiple_of(4) {
+            // While it starts.
+            std::thread::sleep(pause);
+            continue;
+        }
+        let url = ready(&mut process);
+        ledger.check(&url);
+        std::thread::scope(|scope| {
+            let clients = [(); CLIENTS].map(|()| scope.spawn(|| trade(&url, &next)));
+            std::thread::sleep(pause);
+            drop(process);
+            ledger.sent.extend(clients.into_iter().flat_map(|client| client.join().expect("a client")));
+        });
+    }
+    let mut process = launch();
+    let url = ready(&mut process);
+    ledger.check(&url);
+    ledger.orders_are_there(&url, 0);
+    let Ledger { sent, heard, unanswered, on_disk, .. } = ledger;
+    println!(
+        "{kills} kills in {:.0?}: {heard} of {} orders acknowledged; {unanswered} without an answer, {on_disk} of them on disk",
+        begun.elapsed(),
+        sent.len(),
+    );
+    assert!(heard as u64 > kills, "{heard} orders were acknowledged");
+}
+
+/// Spreads numbers evenly (the finaliser of splitmix64).
+fn mix(number: u64) -> u64 {
+    let z = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// With both buses gone the switch still turns, and at once.

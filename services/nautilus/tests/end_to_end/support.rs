@@ -14,7 +14,7 @@ use nautilus_testkit::RedisServer;
 use serde_json::Value;
 
 /// How long anything may take before a test fails; debug builds share two cores.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The sample of the repository's own making.
@@ -222,6 +222,16 @@ impl Process {
         });
     }
 
+    /// Waits until a service that logs as JSON listens, and says where.
+    pub(crate) fn url(&mut self) -> String {
+        eventually("the service listens", || {
+            self.must_run();
+            let said = self.stderr.text();
+            let (_, address) = said.split_once("\"address\":\"")?;
+            Some(format!("http://{}", address.split('"').next()?))
+        })
+    }
+
     pub(crate) fn interrupt(&self) {
         self.signal("-INT");
     }
@@ -359,6 +369,18 @@ pub(crate) fn ask(method: &str, url: &str, path: &str, body: Option<&str>) -> An
 
 /// Sends a request with these headers and this body.
 pub(crate) fn ask_with(method: &str, url: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let answer = try_ask_with(method, url, path, headers, body);
+    answer.unwrap_or_else(|error| panic!("{method} {path:.80}: {error}"))
+}
+
+/// The same where nobody may be there, or no longer when the answer is due.
+pub(crate) fn try_ask_with(
+    method: &str,
+    url: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Answer, ureq::Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .allow_non_standard_methods(true)
@@ -370,19 +392,18 @@ pub(crate) fn ask_with(method: &str, url: &str, path: &str, headers: &[(&str, &s
         request = request.header(*name, *value);
     }
     // A GET with a body, empty or not, is not what a client sends.
-    let answer = if body.is_empty() && !matches!(method, "POST" | "PUT") {
-        agent.run(request.body(()).expect("a legal request"))
+    let mut answer = if body.is_empty() && !matches!(method, "POST" | "PUT") {
+        agent.run(request.body(()).expect("a legal request"))?
     } else {
-        agent.run(request.body(body.to_owned()).expect("a legal request"))
+        agent.run(request.body(body.to_owned()).expect("a legal request"))?
     };
-    let mut answer = answer.unwrap_or_else(|error| panic!("{method} {path:.80}: {error}"));
     let header = |name: &str| {
         answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
     let (media, request_id) = (header("content-type"), header("x-request-id"));
     let status = answer.status().as_u16();
-    let text = answer.body_mut().read_to_string().expect("a body of UTF-8");
-    Answer { status, media, request_id, body: serde_json::from_str(&text).unwrap_or_default(), text }
+    let text = answer.body_mut().read_to_string()?;
+    Ok(Answer { status, media, request_id, body: serde_json::from_str(&text).unwrap_or_default(), text })
 }
 
 /// A GET that is answered 200 with JSON.
