@@ -111,24 +111,31 @@ async fn get_portfolio(
     view.map(Json).ok_or_else(|| unknown_portfolio(name))
 }
 
-/// Declares a portfolio, or adds to one. Names are 1 to 24 letters, digits, `_`, `-` or `.`. What exists stays.
+/// Declares a portfolio, or adds to one. Names are 1 to 24 letters, digits, `_`, `-` or `.`. What exists stays; more capital
+/// for it waits for a second person (202).
 #[utoipa::path(put, path = "/v1/portfolios/{portfolio}", tag = "positions",
     security(("api_key" = ["risk:admin"])),
     params(("portfolio" = String, Path, example = "main")),
     request_body(content = serde_json::Value, example = json!({
         "currency": "USD", "capital": "1000000", "books": {"index": ["carry", "momentum"]},
     })),
-    responses((status = 200, body = serde_json::Value), (status = 400, body = Problem), (status = 422, body = Problem)))]
+    responses(
+        (status = 200, body = serde_json::Value), (status = 202, body = serde_json::Value),
+        (status = 400, body = Problem), (status = 422, body = Problem),
+    ))]
 async fn put_portfolio(
     State(api): State<Api>,
     Operator(by): Operator,
     Path(name): Path<String>,
     Json(body): Json<PortfolioBody>,
-) -> Result<Json<PortfolioView>, Problem> {
+) -> Result<(StatusCode, Json<PortfolioView>), Problem> {
     let name = desk_name(&name)?;
     api.engine.command(Command::Portfolio(body.named(name, by))).await?;
     let view = api.engine.inspect(move |engine| engine.portfolio(name)).await?;
-    view.map(Json).ok_or_else(|| unknown_portfolio(name))
+    let view = view.ok_or_else(|| unknown_portfolio(name))?;
+    let mut waiting = proposals_of(&api, &Scope { portfolio: Some(name), ..Scope::default() }).await?;
+    waiting.retain(|proposal| matches!(proposal.change, Change::Capital(_)));
+    Ok((accepted(&waiting), Json(view)))
 }
 
 /// What currencies are worth in the firm's.
@@ -211,6 +218,12 @@ async fn proposals(api: &Api) -> Result<Vec<ProposalAnswer>, Problem> {
     Ok(waiting.into_iter().map(Into::into).collect())
 }
 
+async fn proposals_of(api: &Api, scope: &Scope) -> Result<Vec<ProposalAnswer>, Problem> {
+    let mut proposals = proposals(api).await?;
+    proposals.retain(|proposal| proposal.scope == scope.to_string());
+    Ok(proposals)
+}
+
 /// Changes that wait for a second person.
 #[utoipa::path(get, path = "/v1/proposals", tag = "limits",
     security(("api_key" = ["read"])), responses((status = 200, body = serde_json::Value)))]
@@ -249,8 +262,7 @@ async fn withdraw_proposal(
 async fn state_of(api: &Api, scope: Scope) -> Result<StateAnswer, Problem> {
     let state = api.engine.inspect(move |engine| engine.trading(&scope)).await?;
     let (state, dead_man_timeout_ms) = state.ok_or_else(|| unknown_scope(&scope))?;
-    let mut proposals = proposals(api).await?;
-    proposals.retain(|proposal| proposal.scope == scope.to_string());
+    let proposals = proposals_of(api, &scope).await?;
     Ok(StateAnswer { scope: scope.to_string(), state, dead_man_timeout_ms, proposals })
 }
 

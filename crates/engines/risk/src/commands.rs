@@ -26,9 +26,23 @@ const REASON_MAX: usize = 1_024;
 type Refused = (&'static str, String);
 
 impl RiskEngine {
-    pub(crate) fn declare(&mut self, portfolio: Portfolio, out: &mut Effects) {
+    /// More capital loosens limits that are measured against it, and waits like them.
+    pub(crate) fn declare(&mut self, mut portfolio: Portfolio, out: &mut Effects) {
         if let Err((code, detail)) = self.check_portfolio(&portfolio) {
             return out.refuse(code, detail);
+        }
+        let scope = Scope { portfolio: Some(portfolio.name), ..Scope::default() };
+        let capital = |this: &Self| {
+            let hierarchy = &this.positions.hierarchy;
+            hierarchy.find(&scope).map(|number| hierarchy.node(number).capital)
+        };
+        if capital(self).is_some_and(|present| present != portfolio.capital) {
+            let change = Change::Capital(portfolio.capital);
+            self.change(scope, change, portfolio.by.clone(), String::new(), out);
+            if out.refusal.is_some() {
+                return;
+            }
+            portfolio.capital = capital(self).unwrap_or(portfolio.capital);
         }
         self.record(Fact::Portfolio(portfolio), out);
     }
@@ -38,10 +52,7 @@ impl RiskEngine {
         self.check_room()?;
         check_name(by)?;
         if !capital.is_positive() {
-            return Err((
-                "invalid_capital",
-                "capital: give an amount above zero; limits are measured against it".to_owned(),
-            ));
+            return Err(invalid_capital());
         }
         if *currency != self.positions.currency() && !self.positions.rates.contains_key(currency) {
             let detail = format!("currency: {currency} has no rate; PUT /v1/fx first");
@@ -180,7 +191,11 @@ impl RiskEngine {
             Change::DeadMan(_) if *scope != Scope::default() => {
                 return Err(("invalid_scope", "scope: the dead-man timer is the firm's".to_owned()));
             }
-            Change::State(_) | Change::DeadMan(_) => {}
+            Change::Capital(_) if scope.portfolio.is_none() || scope.book.is_some() => {
+                return Err(("invalid_scope", "scope: capital is a portfolio's".to_owned()));
+            }
+            Change::Capital(capital) if !capital.is_positive() => return Err(invalid_capital()),
+            Change::State(_) | Change::DeadMan(_) | Change::Capital(_) => {}
         }
         Ok(change)
     }
@@ -198,6 +213,7 @@ impl RiskEngine {
                 limits.loosens(node.limits(), above)
             }
             Change::State(state) => *state < node.state,
+            Change::Capital(capital) => *capital > node.capital,
             Change::DeadMan(timeout_ms) => {
                 let never_is_last = |timeout: u64| timeout.wrapping_sub(1);
                 never_is_last(*timeout_ms) > never_is_last(self.dead_man.timeout_ms)
@@ -310,10 +326,7 @@ impl RiskEngine {
                 hierarchy.admit(Scope { strategy: Some(strategy), ..scope }, parent, currency);
             }
         }
-        for part in hierarchy.parts(name).collect::<Vec<_>>() {
-            hierarchy.nodes[part as usize].capital = capital;
-        }
-        self.positions.add_up_capital();
+        self.positions.set_capital(name, capital);
     }
 
     fn put(&mut self, scope: &Scope, change: Change) {
@@ -322,6 +335,10 @@ impl RiskEngine {
         match change {
             Change::Limits(limits) => self.positions.limit(number, limits),
             Change::State(state) => node.state = state,
+            Change::Capital(capital) => {
+                let portfolio = node.scope.portfolio;
+                portfolio.into_iter().for_each(|name| self.positions.set_capital(name, capital));
+            }
             Change::DeadMan(timeout_ms) => {
                 self.dead_man.timeout_ms = timeout_ms;
                 self.dead_man.alive = Some(self.clock.now);
@@ -396,6 +413,10 @@ impl RiskEngine {
 fn signed(change: &PositionChange) -> i64 {
     let quantity = change.quantity.nanos();
     if change.side == Side::Buy { quantity } else { quantity.saturating_neg() }
+}
+
+fn invalid_capital() -> Refused {
+    ("invalid_capital", "capital: give an amount above zero; limits are measured against it".to_owned())
 }
 
 fn check_name(by: &str) -> Result<(), Refused> {

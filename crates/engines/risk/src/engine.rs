@@ -30,8 +30,8 @@ use crate::proposals::Proposals;
 
 /// Executions kept until their desk or instrument is known.
 pub(crate) const UNBOOKED_MAX: usize = 4_096;
-/// A clock that is behind by more than this was put back.
-const PUT_BACK_NS: u64 = 5_000_000_000;
+/// How far clocks that are right may be apart. One that is behind by more was put back.
+const CLOCKS_DIFFER_NS: u64 = 5_000_000_000;
 
 /// What the engine is told once: section `[engines.risk]` of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,8 @@ pub struct Settings {
     pub currency: Currency,
     /// A price that is older, in milliseconds, is too old to trade on.
     pub mark_age_max_ms: u64,
-    /// Orders that are remembered; when so many are younger than a day, further ones are rejected.
+    /// Accepted orders that are remembered; when so many are younger than a day, further ones are rejected. Of rejected ones
+    /// the newest are, a quarter as many.
     pub orders_remembered: usize,
     /// Whether what loosens a limit, or lets trading go on, needs a second person.
     pub second_approver: bool,
@@ -425,8 +426,10 @@ impl RiskEngine {
     }
 
     fn frame(&mut self, frame: FrameRef<'_>, out: &mut Effects) {
+        // By the frame's own time: behind a restart it is the same as it was before.
+        let event = happened(frame.header());
         if frame.header().instrument() != InstrumentId::NONE {
-            self.market(frame.header().ts_event(), out);
+            self.market(event, out);
         }
         match frame {
             FrameRef::Trade(trade) => self.trade(trade, out),
@@ -439,8 +442,6 @@ impl RiskEngine {
             }
             _ => {}
         }
-        // By the frame's own time: behind a restart it is the same as it was before.
-        let event = frame.header().ts_event();
         if self.alerts.is_due(event) {
             self.look(event, out);
         }
@@ -482,7 +483,7 @@ impl RiskEngine {
     /// Time goes on. It never goes back by what clocks differ; one that was put back is followed, or every price would
     /// be too old until it has caught up.
     fn tell(&mut self, now: UnixNanos) {
-        if now.0.saturating_add(PUT_BACK_NS) < self.clock.now.0 {
+        if now.0.saturating_add(CLOCKS_DIFFER_NS) < self.clock.now.0 {
             self.clock.now = now;
             self.dead_man.alive = None;
         } else {
@@ -510,6 +511,13 @@ impl RiskEngine {
             self.alerts.stopped(scope, AlertKind::DeadMan, AlertLevel::Hard, self.clock.now, out);
         }
     }
+}
+
+/// When it happened. A venue that says it is later than any clock can differ is not believed: one such frame would begin
+/// another day, and forgive the losses of this one.
+fn happened(header: &Header) -> UnixNanos {
+    let (event, received) = (header.ts_event(), header.ts_recv());
+    if event.0 > received.0.saturating_add(CLOCKS_DIFFER_NS) { received } else { event }
 }
 
 /// The answer to every cancel.

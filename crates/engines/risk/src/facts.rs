@@ -25,6 +25,8 @@ pub enum Change {
     State(TradingState),
     /// The dead-man timer in milliseconds, later or off (0).
     DeadMan(u64),
+    /// A portfolio's capital, which concentration is measured against.
+    Capital(Money),
 }
 
 /// Something that happened.

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use nautilus_engine::Roster;
 use nautilus_messages::mesh::{Desk, Scope};
-use nautilus_types::{Currency, Instrument, InstrumentId, Price, Quantity, Side, Symbol, UnixNanos};
+use nautilus_types::{
+    Currency, DeskName, Instrument, InstrumentId, Money, Price, Quantity, Side, Symbol, UnixNanos,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::RiskError;
@@ -483,6 +485,14 @@ impl Positions {
             .filter(|currency| self.rates.contains_key(currency))
     }
 
+    /// A portfolio's capital, which all of its parts have, and so the firm's.
+    pub(crate) fn set_capital(&mut self, portfolio: DeskName, capital: Money) {
+        for part in self.hierarchy.parts(portfolio).collect::<Vec<_>>() {
+            self.hierarchy.nodes[part as usize].capital = capital;
+        }
+        self.add_up_capital();
+    }
+
     /// The firm's capital: that of its portfolios.
     pub(crate) fn add_up_capital(&mut self) {
         let capital = |number: u32| {
@@ -490,7 +500,7 @@ impl Positions {
             self.exchange(node.currency, self.currency())?.convert(node.capital.nanos())
         };
         let total = self.hierarchy.portfolios().filter_map(capital).fold(0, i128::saturating_add);
-        self.hierarchy.nodes[FIRM as usize].capital = nautilus_types::Money::from_nanos(total);
+        self.hierarchy.nodes[FIRM as usize].capital = Money::from_nanos(total);
     }
 
     /// From parts that were kept.

@@ -362,7 +362,7 @@ impl RiskEngine {
         let wanted = |order: &&Order| {
             portfolio.is_none_or(|name| order.request.desk.portfolio == name) && (!open || order.left != 0)
         };
-        self.orders.iter().rev().filter(wanted).take(limit).map(OrderView::from).collect()
+        self.orders.newest().filter(wanted).take(limit).map(OrderView::from).collect()
     }
 
     /// The kill switch of a part, and the dead-man timer in milliseconds (0 when it is off).

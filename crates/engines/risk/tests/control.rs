@@ -302,6 +302,33 @@ fn changes_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn more_capital_waits_for_a_second_person() {
+    let books: &[(&str, &[&str])] = &[("index", &["carry", "momentum"]), ("macro", &["one"])];
+    let declare = |capital: i64| Command::Portfolio(portfolio("main", "USD", capital, books));
+    let mut floor = Floor::open();
+    let capital = |floor: &Floor, path: &str| floor.part(path).capital;
+    let firm = capital(&floor, "firm");
+    floor.tell(declare(2_000_000)).unwrap();
+    assert_eq!((capital(&floor, "main"), capital(&floor, "firm")), (units(1_000_000), firm));
+    let (id, waits) = floor.engine.proposals().remove(0);
+    assert_eq!(waits.change, Change::Capital(units(2_000_000)));
+    assert_eq!(floor.refused(Command::Approve { id, by: "ann".to_owned() }), "same_person");
+    floor.tell(Command::Approve { id, by: "bob".to_owned() }).unwrap();
+    assert_eq!(capital(&floor, "main/index/carry"), units(2_000_000));
+    assert_eq!(capital(&floor, "firm").nanos(), firm.nanos() + units(1_000_000).nanos());
+    // Less is in force at once, and what waited for more was asked for when there was more.
+    floor.tell(declare(3_000_000)).unwrap();
+    floor.tell(declare(500_000)).unwrap();
+    assert_eq!(capital(&floor, "main"), units(500_000));
+    assert!(floor.engine.proposals().is_empty());
+    for (path, amount) in [("firm", 1), ("main/index", 1)] {
+        let change = Change::Capital(units(amount));
+        assert_eq!(floor.refused(change_of(path, change, "ann", "")), "invalid_scope");
+    }
+    assert_eq!(floor.refused(change_of("main", Change::Capital(Money::ZERO), "ann", "")), "invalid_capital");
+}
+
+#[test]
 fn a_full_journal_takes_what_makes_trading_safer_and_nothing_else() {
     let mut floor = Floor::open();
     floor.change("firm", limits(Limits::default()), "ann").unwrap();

@@ -192,6 +192,19 @@ fn a_drawdown_counts_from_the_highest_profit_and_a_day_from_its_beginning() {
 }
 
 #[test]
+fn a_venue_whose_clock_is_years_ahead_begins_no_day() {
+    let mut floor = Floor::open();
+    floor.limits("main", Limits { daily_loss: limit(money(500), money(500)), ..wide() });
+    floor.hold(carry(), "ACME", ONE, ONE);
+    floor.price(1, ONE - 501);
+    for ahead in [86_400_000 * MS, u64::MAX / 2] {
+        floor.ahead(ahead).price(1, ONE - 501);
+        assert_eq!(floor.part("main").profit_today, money(-501));
+        assert_eq!(floor.reject(carry(), "ACME", 1), reasons(&[Reason::DailyLossLimit]));
+    }
+}
+
+#[test]
 fn orders_a_second_are_counted_where_the_limit_stands() {
     for level in LEVELS {
         let mut floor = Floor::open();
@@ -510,16 +523,25 @@ fn memory_and_journal_have_an_end() {
     floor.limits("firm", wide());
     let first = floor.accept(carry(), "ACME", 1);
     for _ in 0..3 {
-        floor.reject(carry(), "NONE", 1);
+        let order = floor.accept(carry(), "ACME", 1);
+        let fill = floor.fill(Some(order.order_id), carry(), "ACME", ONE, ONE);
+        floor.book(fill);
     }
     assert_eq!(floor.reject(carry(), "ACME", 1), reasons(&[Reason::TooManyOrders]));
-    // A day later the rejected ones are forgotten, the open one is not.
+    // A day later those that are over are forgotten, the open one is not.
     floor.wait(86_400_000 * MS + 1).price(1, ONE);
     for _ in 0..3 {
+        // What is rejected takes no place of what is not, however much there is.
+        (0..9).for_each(|_| {
+            assert_eq!(floor.reject(carry(), "NONE", 1), reasons(&[Reason::UnknownInstrument]))
+        });
         floor.accept(carry(), "ACME", 1);
     }
     assert_eq!(floor.reject(carry(), "ACME", 1), reasons(&[Reason::TooManyOrders]));
     assert!(floor.engine.order(first.order_id).is_some());
+    let listed = floor.engine.orders(None, false, 10);
+    assert_eq!(listed.len(), 5, "four that were accepted, and the newest that was not");
+    assert!(listed.is_sorted_by(|one, next| one.decided_at >= next.decided_at), "newest first");
 
     let mut floor = Floor::open();
     let order = floor.accept(carry(), "ACME", 1);

@@ -56,6 +56,7 @@ pub(crate) struct Floor {
     pub(crate) now: u64,
     next_id: u128,
     sequence: u64,
+    ahead: u64,
 }
 
 pub(crate) fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -147,6 +148,7 @@ impl Floor {
             now: START_NS,
             next_id: 1,
             sequence: 0,
+            ahead: 0,
         }
     }
 
@@ -186,10 +188,16 @@ impl Floor {
         self
     }
 
+    /// The venue's clock is ahead of ours from now on.
+    pub(crate) fn ahead(&mut self, ns: u64) -> &mut Self {
+        self.ahead = ns;
+        self
+    }
+
     fn header(&mut self, kind: Kind, id: u32, flags: u16) -> Header {
         self.sequence += 1;
-        let now = UnixNanos(self.now);
-        Header::new(kind, InstrumentId(id), self.sequence, now, now).with_flags(flags)
+        let (event, now) = (UnixNanos(self.now + self.ahead), UnixNanos(self.now));
+        Header::new(kind, InstrumentId(id), self.sequence, event, now).with_flags(flags)
     }
 
     /// Steps a frame at the desk's time.
