@@ -183,6 +183,12 @@ fn stiff_american_options_agree_with_quantlib() {
     ] {
         let value = american(terms, spot);
         assert!((value - expected).abs() < 2e-5, "{terms:?} {spot}: {value} is not {expected}");
+        // The tree is at its worst here.
+        let tree = leisen_reimer(&terms, spot, 1_001).unwrap();
+        assert!(
+            (tree - expected).abs() < 1.3e-4 * terms.strike,
+            "{terms:?} {spot}: {tree} is not {expected}"
+        );
     }
 }
 

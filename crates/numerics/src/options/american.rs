@@ -16,7 +16,7 @@ const RATE_STEP: f64 = 1e-5;
 /// Checked to 3e-8 of the strike against QuantLib's scheme of highest precision, where its two equations agree. Where
 /// exercising early never pays it is the European option. Where the boundary has two branches (a put with q < r < 0, a
 /// call with r < q < 0; Andersen and Lake 2021), or its iterations do not settle, all comes from the tree of Leisen and
-/// Reimer, to about 1e-5 of the strike.
+/// Reimer, to some 1e-5 of the strike.
 #[derive(Debug, Clone, PartialEq)]
 pub struct American {
     european: European,

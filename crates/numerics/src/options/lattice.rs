@@ -3,8 +3,10 @@
 use super::{American, European, OptionError, OptionTerms, not_negative};
 
 /// The value of an American option on the tree of Leisen and Reimer (1996) with an odd number of steps, extrapolated
-/// from about half as many: 2·V(2n+1) − V(n), for its error falls with 1/n. With 1,001 steps about 1e-5 of the strike,
-/// checked against the boundary method; n²/2 operations.
+/// from about half as many: 2·V(2n+1) − V(n), for its error falls with 1/n. With 1,001 steps, of 1,080 options with rate and
+/// yield of 0 to 10 %, volatility of 8 to 50 %, 0.1 to 10 years and spots of 80 to 125 % of the strike, half are within 3e-8 of
+/// the strike of the boundary method, nine in ten within 7e-6, and the worst is 1.3e-4 off, where a rate is large beside the
+/// variance and the spot near the boundary. With 2,001 steps the worst is 7e-5. n²/2 operations.
 ///
 /// # Errors
 /// An input is out of its range, or the steps are not 3 to 20,001.
