@@ -15,7 +15,8 @@ pub(super) struct Day {
 pub(super) const DAYS: [Day; 8] = [
     Day {
         name: "black_monday_1987",
-        source: "1987-10-19: S&P 500 282.70 to 224.84 (Federal Reserve History, \"Stock Market Crash of 1987\")",
+        // "falling 57.86 to 224.84": CNNfn, The blackest of Mondays, 1997-10-13.
+        source: "1987-10-19: S&P 500 282.70 to 224.84 (S&P Dow Jones Indices)",
         index: (282.70, 224.84),
         volatility: None,
     },
@@ -57,6 +58,7 @@ pub(super) const DAYS: [Day; 8] = [
     },
     Day {
         name: "pandemic_2020",
+        // VIX: "finished trade at 82.69", Sydney Morning Herald, 2020-03-17; up 43 %.
         source: "2020-03-16: S&P 500 2711.02 to 2386.13 (S&P Dow Jones Indices), VIX 57.83 to 82.69 (Cboe)",
         index: (2711.02, 2386.13),
         volatility: Some((57.83, 82.69)),
