@@ -9,7 +9,7 @@ mod horizon;
 mod matrix;
 mod precision;
 mod request;
-mod scenarios;
+pub(crate) mod scenarios;
 pub(crate) mod tail;
 
 pub use matrix::ScenarioMatrix;

@@ -310,6 +310,202 @@ fn the_saddlepoint_is_near_the_exact_tail() {
     assert!(worst[0] < 0.08 && worst[1] < 0.08, "{worst:?}");
 }
 
+/// Components of both measures in 40 digits, and both without each position.
+#[test]
+fn positions_of_cumulants_are_those_of_mpmath() {
+    let (reference, returns, positions) = reference();
+    let (mut compared, mut worst) = (0, [0.0_f64; 3]);
+    for expected in ["cases", "past"].into_iter().flat_map(|part| reference[part].as_array().unwrap()) {
+        for (name, method) in
+            [("cornish_fisher", Method::CornishFisher), ("saddlepoint", Method::Saddlepoint)]
+        {
+            let Some(exact) = expected["positions"].get(name) else { continue };
+            let answer = ask(&case(expected, method, &returns, &positions));
+            let lists = [
+                (answer.var, &answer.component_var, &answer.incremental_var),
+                (answer.es, &answer.component_es, &answer.incremental_es),
+            ];
+            for (at, (measure, components, incremental)) in lists.into_iter().enumerate() {
+                let components = components.as_ref().unwrap();
+                let number = |value: &serde_json::Value| value[at].as_f64().unwrap();
+                let size: f64 = components.iter().map(|part| part.abs()).sum();
+                let mut off = |k: usize, got: f64, expected: f64| {
+                    worst[k] = worst[k].max((got - expected).abs() / size);
+                };
+                off(0, measure, number(&exact["measures"]));
+                for (asset, component) in components.iter().enumerate() {
+                    off(1, *component, number(&exact["components"][asset]));
+                }
+                // The expansion is left out where one of these is outside of its domain.
+                for (asset, incremental) in incremental.iter().flatten().enumerate() {
+                    off(2, measure - incremental, number(&exact["without"][asset]));
+                    compared += 1;
+                }
+                near(components.iter().sum(), measure, 1e-12 * size / measure.abs());
+            }
+        }
+    }
+    assert!(compared >= 120, "{compared}");
+    assert!(worst[0] < 1e-9 && worst[1] < 1e-8 && worst[2] < 1e-9, "{worst:?}");
+}
+
+/// The question without an asset, its column, row and all.
+fn dropped(request: &VarRequest, asset: usize) -> VarRequest {
+    let keep = |matrix: &ScenarioMatrix, rows: bool| {
+        let n = matrix.columns();
+        let kept = |at: &usize| at % n != asset && !(rows && at / n == asset);
+        let values = (0..matrix.values().len()).filter(kept).map(|at| matrix.values()[at]).collect();
+        ScenarioMatrix::new(values, n - 1).unwrap()
+    };
+    let positions = request.positions.as_ref().unwrap().iter().enumerate();
+    VarRequest {
+        returns: request.returns.as_ref().map(|returns| keep(returns, false)),
+        gamma: request.gamma.as_ref().map(|gamma| keep(gamma, gamma.rows() > 1)),
+        positions: Some(positions.filter(|(at, _)| *at != asset).map(|(_, held)| *held).collect()),
+        incremental: false,
+        ..request.clone()
+    }
+}
+
+/// Every seventh day three times as wild.
+fn fat(returns: &ScenarioMatrix) -> ScenarioMatrix {
+    let n = returns.columns();
+    let size = |at: usize| if at / n % 7 == 3 { 3.0 } else { 1.0 };
+    let values = returns.values().iter().enumerate().map(|(at, value)| size(at) * value);
+    ScenarioMatrix::new(values.collect(), n).unwrap()
+}
+
+/// Second derivatives: small ones by all pairs, or a diagonal.
+fn gamma(assets: usize, full: bool) -> ScenarioMatrix {
+    let element = |i: usize, j: usize| {
+        let size = if i == j { -2e7 * ((i as f64 * 1.3).sin() + 0.3) } else { 2e6 };
+        size * (1.0 + ((i + 1) * (j + 1)) as f64).cos()
+    };
+    let rows = if full { assets } else { 1 };
+    let values =
+        (0..rows).flat_map(|i| (0..assets).map(move |j| if full { element(i, j) } else { element(j, j) }));
+    ScenarioMatrix::new(values.collect(), assets).unwrap()
+}
+
+#[test]
+fn without_a_position_is_the_same_question_with_one_fewer() {
+    for (scenarios, assets) in [(120, 14), (9, 14)] {
+        let returns = fat(&returns(scenarios, assets, 12));
+        for (gamma, include_mean) in
+            [(Some(gamma(assets, true)), true), (Some(gamma(assets, false)), false), (None, true)]
+        {
+            for method in [Method::CornishFisher, Method::Saddlepoint] {
+                // Nine days have thin tails, which the expansion refuses.
+                if gamma.is_none() && scenarios == 9 && method == Method::CornishFisher {
+                    continue;
+                }
+                let confidence = if scenarios > 100 { 0.99 } else { 0.9 };
+                let asked = VarRequest {
+                    gamma: gamma.clone(),
+                    include_mean,
+                    confidence,
+                    horizon_days: 2.0,
+                    ..request(method, &returns)
+                };
+                let answer = ask(&asked);
+                let lists =
+                    (answer.incremental_var.as_ref().unwrap(), answer.incremental_es.as_ref().unwrap());
+                for asset in 0..assets {
+                    let without = ask(&dropped(&asked, asset));
+                    near(answer.var - lists.0[asset], without.var, 1e-9);
+                    near(answer.es - lists.1[asset], without.es, 1e-9);
+                }
+                let sum = |parts: &Option<Vec<f64>>| parts.as_ref().unwrap().iter().sum();
+                near(sum(&answer.component_var), answer.var, 1e-12);
+                near(sum(&answer.component_es), answer.es, 1e-12);
+            }
+        }
+    }
+}
+
+#[test]
+fn marginals_are_the_derivatives_by_what_is_held() {
+    let returns = fat(&returns(150, 6, 13));
+    for (gamma, confidence) in
+        [(Some(gamma(6, true)), 0.99), (Some(gamma(6, true)), 0.6), (None, 0.95), (None, 0.7)]
+    {
+        for method in [Method::CornishFisher, Method::Saddlepoint] {
+            let asked = VarRequest {
+                gamma: gamma.clone(),
+                confidence,
+                incremental: false,
+                include_mean: true,
+                ..request(method, &returns)
+            };
+            let answer = ask(&asked);
+            for asset in 0..6 {
+                let at = |change: f64| {
+                    let mut changed = asked.clone();
+                    changed.positions.as_mut().unwrap()[asset] += change;
+                    ask(&changed)
+                };
+                let (up, down) = (at(100.0), at(-100.0));
+                let (var, es) = (answer.marginal_var.as_ref().unwrap(), answer.marginal_es.as_ref().unwrap());
+                let pairs = [(up.var, down.var, var[asset]), (up.es, down.es, es[asset])];
+                for (up, down, marginal) in pairs {
+                    let slope = (up - down) / 200.0;
+                    assert!((slope - marginal).abs() < 1e-7, "{method:?} {confidence} {slope} {marginal}");
+                }
+                if gamma.is_none() {
+                    let held = asked.positions.as_ref().unwrap()[asset];
+                    near(held * var[asset], answer.component_var.as_ref().unwrap()[asset], 1e-9);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_position_that_is_all_there_is() {
+    let returns = fat(&returns(80, 3, 14));
+    for method in [Method::CornishFisher, Method::Saddlepoint] {
+        for gamma in [None, Some(ScenarioMatrix::new(vec![0.0, -2e7, 0.0], 3).unwrap())] {
+            let asked = VarRequest {
+                positions: Some(vec![0.0, 3e5, 0.0]),
+                confidence: 0.95,
+                gamma,
+                ..request(method, &returns)
+            };
+            let answer = ask(&asked);
+            let lists = [
+                (answer.var, answer.component_var.unwrap(), answer.incremental_var.unwrap()),
+                (answer.es, answer.component_es.unwrap(), answer.incremental_es.unwrap()),
+            ];
+            for (measure, components, incremental) in lists {
+                for (asset, whole) in [0.0, measure, 0.0].into_iter().enumerate() {
+                    assert!((components[asset] - whole).abs() < 1e-12 * measure, "{method:?} {components:?}");
+                    assert!(
+                        (incremental[asset] - whole).abs() < 1e-12 * measure,
+                        "{method:?} {incremental:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Without its long option, this one is outside of the expansion's domain.
+#[test]
+fn what_cannot_be_measured_without_a_position_is_said() {
+    let returns = returns(80, 2, 15);
+    let asked = VarRequest {
+        positions: Some(vec![0.0, 3e5]),
+        gamma: Some(ScenarioMatrix::new(vec![4e8, 0.0], 2).unwrap()),
+        ..request(Method::CornishFisher, &returns)
+    };
+    assert_eq!(calculate_var(hardware(), &asked).unwrap_err().code(), "out_of_domain");
+    let hedged = VarRequest { gamma: Some(ScenarioMatrix::new(vec![4e8, -4e8], 2).unwrap()), ..asked };
+    let answer = ask(&hedged);
+    assert!(answer.incremental_var.is_none() && answer.component_var.is_some());
+    let reason = answer.higher_moments.unwrap().incremental_left_out.unwrap();
+    assert!(reason.starts_with("without position 1, "), "{reason}");
+}
+
 #[test]
 fn without_curvature_the_saddlepoint_is_the_normal_distribution() {
     let returns = returns(60, 5, 6);
@@ -328,6 +524,19 @@ fn without_curvature_the_saddlepoint_is_the_normal_distribution() {
         let flat = ask(&VarRequest { method: Method::CornishFisher, ..flat });
         near(flat.var, expected.var, 1e-10);
         near(flat.es, expected.es, 1e-10);
+    }
+}
+
+/// The end of its domain is far away then.
+#[test]
+fn with_hardly_any_curvature_the_saddlepoint_is_still_near_it() {
+    let returns = returns(60, 5, 6);
+    let parametric = VarRequest { incremental: false, ..request(Method::Parametric, &returns) };
+    let expected = ask(&parametric);
+    for curvature in [1.0, -1.0, -1e3, 1e3] {
+        let gamma = Some(ScenarioMatrix::new(vec![curvature; 5], 5).unwrap());
+        let got = ask(&VarRequest { method: Method::Saddlepoint, gamma, ..parametric.clone() });
+        near(got.es, expected.es, 1e-3);
     }
 }
 

@@ -296,22 +296,23 @@ pub struct VarAnswer {
     pub standard_error: StandardError,
     /// How uncertain both are.
     pub confidence_interval: ConfidenceInterval,
-    /// The loss of each position in the scenario of VaR. Their sum is VaR.
+    /// The loss of each position in the scenario of VaR, or its part of a closed form by Euler's rule. Their sum is VaR. With
+    /// second derivatives, a position has those by its asset alone and half of each mixed one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component_var: Option<Vec<f64>>,
-    /// The derivative of VaR by the value of each position.
+    /// The derivative of VaR by the value of each position; second derivatives stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marginal_var: Option<Vec<f64>>,
-    /// VaR less VaR without the position.
+    /// VaR less VaR without the position, and without every second derivative by its asset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incremental_var: Option<Vec<f64>>,
-    /// The mean loss of each position in the scenarios of ES. Their sum is ES.
+    /// The same of ES: the mean loss of each position in its scenarios. Their sum is ES.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component_es: Option<Vec<f64>>,
-    /// The derivative of ES by the value of each position.
+    /// The derivative of ES by the value of each position; second derivatives stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marginal_es: Option<Vec<f64>>,
-    /// ES less ES without the position.
+    /// ES less ES without the position, and without every second derivative by its asset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incremental_es: Option<Vec<f64>>,
     /// The spectral measure, where asked for.

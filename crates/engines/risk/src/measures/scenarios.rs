@@ -163,7 +163,7 @@ fn whole(answer: &mut VarAnswer, request: &VarRequest, sorted: &[Outcome], rule:
 }
 
 /// Differences and products of finite numbers may not be finite.
-fn checked(answer: VarAnswer) -> Result<VarAnswer, RiskError> {
+pub(crate) fn checked(answer: VarAnswer) -> Result<VarAnswer, RiskError> {
     let lists = [
         &answer.component_var,
         &answer.marginal_var,

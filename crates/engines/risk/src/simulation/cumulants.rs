@@ -1,35 +1,72 @@
 //! Distributions of P&L that are known by their cumulant generating function: quadratic forms of normal returns, and the
-//! past itself.
+//! past itself; and what of it each position owes.
 
-use nautilus_hardware::Hardware;
-use nautilus_numerics::{product, symmetric_eigen};
-use ndarray::{Array2, ArrayView2};
-
-use super::factor::Factored;
-use super::moments::Moments;
-use super::refused;
 use crate::RiskError;
-use crate::measures::ScenarioMatrix;
-use crate::measures::tail::count_f64;
+use crate::measures::tail::{Measures, count_f64};
 
-/// Assets with second derivatives, at most: their eigenvalues take a second.
-const ASSETS_MAX: usize = 500;
-
-/// The generating function K(t) = ln E exp(t·P&L) and its first two derivatives.
+/// The derivatives of the generating function K(t) = ln E exp(t·P&L), and t·K′ − K, which is never negative.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Generating {
-    pub(crate) value: f64,
+    pub(crate) entropy: f64,
     pub(crate) first: f64,
     pub(crate) second: f64,
+    pub(crate) third: f64,
 }
 
-/// Mean, standard deviation, skewness and excess kurtosis.
+/// Mean, variance, standard deviation, skewness and excess kurtosis. The past's variance is that of its scenarios, its
+/// deviation that of a sample; of a quadratic form one is the square of the other.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape4 {
     pub(crate) mean: f64,
+    pub(crate) variance: f64,
     pub(crate) deviation: f64,
     pub(crate) skewness: f64,
     pub(crate) excess_kurtosis: f64,
+}
+
+/// What the mean under the distribution that is tilted by exp(t·P&L), and its first three derivatives by t, count in a sum.
+///
+/// With Dᵢ(t) the tilted mean of position i's share of P&L, the derivative of K(t) by the position's size is t·Dᵢ(t) (Martin,
+/// Saddlepoint methods in portfolio theory, in The Oxford Handbook of Credit Derivatives, 2011), and ΣDᵢ is K′(t).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tilt {
+    pub(crate) t: f64,
+    pub(crate) counts: [f64; 4],
+}
+
+/// Sums of tilted means: of each position's share of P&L, and of each asset's return.
+#[derive(Debug)]
+pub(crate) struct Tilted {
+    pub(crate) pnl: Vec<f64>,
+    pub(crate) returns: Vec<f64>,
+}
+
+/// VaR and ES, and their derivatives by a position's size.
+#[derive(Debug)]
+pub(crate) struct Differentiable {
+    pub(crate) measures: Measures,
+    pub(crate) var: Vec<Tilt>,
+    pub(crate) es: Vec<Tilt>,
+}
+
+impl Differentiable {
+    /// P&L that does not vary: what is expected is lost or won.
+    pub(crate) fn certain(mean: f64) -> Self {
+        let tilts = || vec![Tilt { t: 0.0, counts: [-1.0, 0.0, 0.0, 0.0] }];
+        Self { measures: Measures { var: 0.0 - mean, es: 0.0 - mean }, var: tilts(), es: tilts() }
+    }
+}
+
+/// A distribution that is made of positions.
+pub(crate) trait Positions {
+    fn cumulants(&self) -> Cumulants;
+
+    /// # Errors
+    /// No backend could multiply.
+    fn tilted(&self, tilts: &[Tilt]) -> Result<Tilted, RiskError>;
+
+    /// The distribution without an asset: what is held of it and every second derivative by it are 0.
+    fn without(&self, asset: usize) -> Cumulants;
 }
 
 #[derive(Debug)]
@@ -41,52 +78,9 @@ pub(crate) enum Cumulants {
 }
 
 impl Cumulants {
-    /// P&L = e′r + ½·r′Γr of normal returns r: with Σ = F·F′ and F′ΓF = Q·Λ·Q′ the sum of independent terms with
-    /// a = Q′F′(e + Γμ) (Britten-Jones and Schaefer 1999).
-    ///
-    /// # Errors
-    /// Γ is not of the assets, or too large to decompose.
-    pub(crate) fn quadratic(
-        hardware: &Hardware,
-        moments: &Moments<'_>,
-        gamma: &ScenarioMatrix,
-    ) -> Result<Self, RiskError> {
-        let gamma = square(gamma, moments.assets())?;
-        let factored = Factored::of(hardware, &moments.covariance, moments.field)?;
-        let rank = factored.rank();
-        let mut factor = Array2::zeros((moments.assets(), rank));
-        for (asset, row) in factored.order.iter().zip(factored.rows.chunks_exact(rank.max(1))) {
-            factor.row_mut(*asset).iter_mut().zip(row).for_each(|(to, from)| *to = *from);
-        }
-        let of = |error| refused("gamma", &error);
-        let across = product(hardware, &gamma, &factor).map_err(of)?;
-        let inner = product(hardware, &factor.t(), &across).map_err(of)?;
-        let (values, vectors) = symmetric_eigen(&inner).map_err(of)?;
-        let curved = |row: ndarray::ArrayView1<'_, f64>| {
-            row.iter().zip(&moments.mean).map(|(element, mean)| element * mean).sum::<f64>()
-        };
-        let curvature: Vec<f64> = gamma.rows().into_iter().map(curved).collect();
-        let slopes = moments.exposures.iter().zip(&curvature).map(|(exposure, curved)| exposure + curved);
-        let slopes = Array2::from_shape_vec((moments.assets(), 1), slopes.collect());
-        let slopes = slopes.map_err(|error| RiskError::new("ragged", "gamma", error.to_string()))?;
-        let turned =
-            product(hardware, &vectors, &product(hardware, &factor.t(), &slopes).map_err(of)?).map_err(of)?;
-        let constant = moments.mean_pnl()
-            + 0.5 * curvature.iter().zip(&moments.mean).map(|(curved, mean)| curved * mean).sum::<f64>();
-        Ok(Self::Quadratic { constant, terms: turned.iter().copied().zip(values).collect() })
-    }
-
-    /// P&L of the past, its deviations from the mean times √days around the mean that the question asks for.
-    pub(crate) fn empirical(moments: &Moments<'_>) -> Self {
-        let rows = moments.returns.rows().into_iter();
-        let total = |row: ndarray::ArrayView1<'_, f64>| {
-            row.iter().zip(&moments.exposures).map(|(value, exposure)| value * exposure).sum::<f64>()
-        };
-        let daily: Vec<f64> = rows.map(total).collect();
-        let count = count_f64(daily.len());
-        let average = daily.iter().sum::<f64>() / count;
-        let mean = moments.mean_pnl();
-        let deviations: Vec<f64> = daily.iter().map(|pnl| moments.scale * (pnl - average)).collect();
+    /// Equally likely deviations from their mean, around another one.
+    pub(crate) fn empirical(deviations: &[f64], mean: f64) -> Self {
+        let count = count_f64(deviations.len());
         let moment = |power: i32| deviations.iter().map(|x| x.powi(power)).sum::<f64>() / count;
         let variance = moment(2);
         let standard = |power: i32| {
@@ -94,6 +88,7 @@ impl Cumulants {
         };
         let shape = Shape4 {
             mean,
+            variance,
             deviation: libm::sqrt(variance * count / (count - 1.0)),
             skewness: standard(3),
             excess_kurtosis: if variance > 0.0 { standard(4) - 3.0 } else { 0.0 },
@@ -116,38 +111,47 @@ impl Cumulants {
         };
         Shape4 {
             mean: constant + sum(&|_, l| 0.5 * l),
+            variance,
             deviation: libm::sqrt(variance),
             skewness: over(third, 1.5),
             excess_kurtosis: over(fourth, 2.0),
         }
     }
 
-    /// K and its derivatives at t, which lies inside the domain.
+    /// The derivatives of K at t, which lies inside the domain.
     pub(crate) fn at(&self, t: f64) -> Generating {
         match self {
             Self::Quadratic { constant, terms } => {
-                let mut sum = Generating { value: constant * t, first: *constant, second: 0.0 };
+                let mut sum = Generating { entropy: 0.0, first: *constant, second: 0.0, third: 0.0 };
                 for (a, l) in terms {
-                    let left = 1.0 - l * t;
-                    sum.value += 0.5 * (a * a * t * t / left - libm::log1p(-l * t));
-                    sum.first += 0.5 * l / left + a * a * t * (1.0 - 0.5 * l * t) / (left * left);
-                    sum.second += 0.5 * l * l / (left * left) + a * a / (left * left * left);
+                    let inverse = 1.0 / (1.0 - l * t);
+                    let (tilted, curved) = (a * inverse, l * inverse);
+                    let (square, bent) = (tilted * tilted, t * curved);
+                    sum.entropy += 0.5 * (square * t * t + bent + libm::log1p(-l * t));
+                    sum.first += 0.5 * curved + square * t * (1.0 - 0.5 * l * t);
+                    sum.second += 0.5 * curved * curved + square * inverse;
+                    sum.third += curved * (curved * curved + 3.0 * square * inverse);
                 }
                 sum
             }
             Self::Empirical { pnl, .. } => {
-                // Relative to the largest term, so that nothing overflows.
-                let largest = pnl.iter().fold(f64::NEG_INFINITY, |most, x| most.max(t * x));
-                let (mut all, mut mean, mut square) = (0.0, 0.0, 0.0);
+                let origin = foremost(pnl, t);
+                let (mut all, mut sums) = (0.0, [0.0; 3]);
                 for x in pnl {
-                    let weight = libm::exp(t * x - largest);
+                    let distance = x - origin;
+                    let weight = libm::exp(t * distance);
                     all += weight;
-                    mean += weight * x;
-                    square += weight * x * x;
+                    sums[0] += weight * distance;
+                    sums[1] += weight * distance * distance;
+                    sums[2] += weight * distance * distance * distance;
                 }
-                let first = mean / all;
-                let second = square / all - first * first;
-                Generating { value: largest + libm::log(all / count_f64(pnl.len())), first, second }
+                let [mean, square, cube] = sums.map(|sum| sum / all);
+                Generating {
+                    entropy: t * mean - libm::log(all / count_f64(pnl.len())),
+                    first: origin + mean,
+                    second: square - mean * mean,
+                    third: cube - 3.0 * mean * square + 2.0 * mean * mean * mean,
+                }
             }
         }
     }
@@ -161,27 +165,8 @@ impl Cumulants {
     }
 }
 
-/// Γ as a symmetric matrix: one row is its diagonal.
-fn square(gamma: &ScenarioMatrix, assets: usize) -> Result<Array2<f64>, RiskError> {
-    let (rows, columns) = (gamma.rows(), gamma.columns());
-    if columns != assets || (rows != 1 && rows != assets) {
-        let reason =
-            format!("{rows}×{columns} numbers for {assets} assets: send one row of them, or a square");
-        return Err(RiskError::new("unequal_lengths", "gamma", reason));
-    }
-    if assets > ASSETS_MAX {
-        let reason = format!("{assets} assets are more than {ASSETS_MAX}: use monte_carlo, or fewer assets");
-        return Err(RiskError::new("too_large", "gamma", reason));
-    }
-    if let Some(at) = gamma.values().iter().position(|value| !value.is_finite()) {
-        let field = format!("gamma[{}][{}]", at / columns, at % columns);
-        return Err(crate::measures::check::not_finite(field, gamma.values()[at]));
-    }
-    if rows == 1 && assets > 1 {
-        return Ok(Array2::from_diag(&ndarray::aview1(gamma.values())));
-    }
-    let full = ArrayView2::from_shape((rows, columns), gamma.values());
-    let full = full.map_err(|error| RiskError::new("ragged", "gamma", error.to_string()))?;
-    // The form is that of its symmetric part.
-    Ok(0.5 * (&full + &full.t()))
+/// The P&L that exp(t·P&L) is largest for: relative to it nothing overflows, and what is far from it counts for nothing.
+pub(crate) fn foremost(pnl: &[f64], t: f64) -> f64 {
+    let further = |most: f64, x: &f64| if t < 0.0 { most.min(*x) } else { most.max(*x) };
+    pnl[1..].iter().fold(pnl[0], further)
 }
