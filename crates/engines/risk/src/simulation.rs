@@ -5,6 +5,7 @@
 
 mod closed_form;
 mod cumulants;
+mod curvature;
 mod factor;
 mod moments;
 mod monte_carlo;

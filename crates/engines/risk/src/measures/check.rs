@@ -59,12 +59,12 @@ fn options(request: &VarRequest) -> Result<(), RiskError> {
     let faded = method == Method::AgeWeighted
         || (filtered && request.volatility.unwrap_or_default() == Volatility::Ewma);
     let scenarios = matches!(method, Method::Historical | Method::FilteredHistorical | Method::AgeWeighted);
-    let curved = matches!(method, Method::CornishFisher | Method::Saddlepoint);
+    let curved = matches!(method, Method::CornishFisher | Method::Saddlepoint | Method::MonteCarlo);
     let unused = [
         ("decay", request.decay.is_some() && !faded, "age_weighted, and filtered_historical by ewma"),
         ("volatility", request.volatility.is_some() && !filtered, "filtered_historical"),
         ("include_mean", request.include_mean && scenarios, "methods that know returns by their moments"),
-        ("gamma", request.gamma.is_some() && !curved, "cornish_fisher and saddlepoint"),
+        ("gamma", request.gamma.is_some() && !curved, "cornish_fisher, saddlepoint and monte_carlo"),
         ("seed", request.seed.is_some() && !drawn, "monte_carlo"),
         ("paths", request.paths.is_some() && !drawn, "monte_carlo"),
         ("distribution", request.distribution.is_some() && !drawn, "monte_carlo"),

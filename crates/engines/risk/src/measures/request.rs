@@ -162,8 +162,8 @@ pub struct VarRequest {
     /// is lost in its noise.
     #[serde(default)]
     pub include_mean: bool,
-    /// cornish_fisher and saddlepoint: second derivatives Γ of P&L by returns, so that P&L is e′r + ½·r′Γr of normal returns r;
-    /// assets × assets, or one row with the diagonal. Without it they describe past P&L.
+    /// cornish_fisher, saddlepoint and monte_carlo: second derivatives Γ of P&L by returns, so that P&L is e′r + ½·r′Γr of returns
+    /// r, which are normal for the first two; assets × assets, or one row with the diagonal. Without it those describe past P&L.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gamma: Option<ScenarioMatrix>,
     /// monte_carlo: the number that all draws follow from. Default 0.

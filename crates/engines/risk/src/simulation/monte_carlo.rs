@@ -3,6 +3,7 @@
 use nautilus_hardware::Hardware;
 use serde::{Deserialize, Serialize};
 
+use super::curvature::Curvature;
 use super::factor::Factor;
 use super::moments::Moments;
 use super::normals::{BLOCK, Draws};
@@ -68,13 +69,16 @@ pub(crate) fn answer(
         overlap: 1,
     };
     rule.enough(count, "paths")?;
+    let curvature = request.gamma.as_ref().map(|gamma| Curvature::of(gamma, &factor.order)).transpose()?;
     let paths = Paths::new(&hardware, draws, shape, factor, &moments)?;
     let asks_without = request.incremental && moments.per_asset;
     let mut without = asks_without.then(|| Without::new(rule, count, moments.assets())).flatten();
     let left_out = asks_without && without.is_none();
-    let pnl = match (&paths.shape, &mut without) {
-        (Shape::Copula { .. }, without) => full(&paths, count, without.as_mut())?,
-        (_, without) => projected(&paths, count, without.as_mut())?,
+    let linear = curvature.is_none() && !matches!(paths.shape, Shape::Copula { .. });
+    let pnl = if linear {
+        projected(&paths, count, without.as_mut())?
+    } else {
+        full(&paths, curvature.as_ref(), count, without.as_mut())?
     };
     if !pnl.iter().all(|pnl| pnl.is_finite()) {
         return Err(overflow(moments.field));
@@ -85,7 +89,7 @@ pub(crate) fn answer(
         replicated(&mut answer, &pnl, rule)?;
     }
     if moments.per_asset {
-        contributions(&mut answer, &paths, &tail)?;
+        contributions(&mut answer, &paths, curvature.as_ref(), &tail)?;
     }
     if let Some(without) = without {
         incremental(&mut answer, &paths, &without.measures());
@@ -125,6 +129,7 @@ fn asked(request: &VarRequest, moments: &Moments<'_>) -> Result<usize, RiskError
 /// P&L of every path, from every asset's return.
 fn full(
     paths: &Paths<'_>,
+    curvature: Option<&Curvature>,
     count: usize,
     mut without: Option<&mut Without<'_>>,
 ) -> Result<Vec<f64>, RiskError> {
@@ -133,10 +138,13 @@ fn full(
     for first in (0..count).step_by(BLOCK) {
         let width = BLOCK.min(count - first);
         paths.full(&mut block, first, width)?;
+        let moving = curvature.map(|curvature| curvature.add(paths, &mut block, width)).transpose()?;
         let Block { returns, pnl: outcomes, .. } = &block;
         if let Some(without) = &mut without {
             let some: Vec<usize> = (first..first + width).collect();
-            let assets = paths.exposures.iter().copied().enumerate();
+            let held = |asset: usize| if moving.is_some() { 1.0 } else { paths.exposures[asset] };
+            let assets = (0..paths.assets()).map(|asset| (asset, held(asset)));
+            let returns = moving.as_ref().unwrap_or(returns);
             without.take(paths.hardware, (&some, &outcomes[..width]), assets, returns);
         }
         pnl.extend_from_slice(&outcomes[..width]);
@@ -192,10 +200,15 @@ fn replicated(answer: &mut VarAnswer, pnl: &[f64], rule: TailRule<'_>) -> Result
 }
 
 /// Components and derivatives, from the returns of the tail's paths, which are drawn once more.
-fn contributions(answer: &mut VarAnswer, paths: &Paths<'_>, tail: &Tail<'_>) -> Result<(), RiskError> {
+fn contributions(
+    answer: &mut VarAnswer,
+    paths: &Paths<'_>,
+    curvature: Option<&Curvature>,
+    tail: &Tail<'_>,
+) -> Result<(), RiskError> {
     let mut block = paths.block();
     let mut parts = |scenarios: &[(usize, f64)]| {
-        let mut losses = vec![0.0; paths.assets()];
+        let (mut losses, mut curved) = (vec![0.0; paths.assets()], vec![0.0; paths.assets()]);
         for some in scenarios.chunks(BLOCK) {
             let chosen: Vec<usize> = some.iter().map(|(path, _)| *path).collect();
             paths.again(&mut block, &chosen)?;
@@ -203,10 +216,20 @@ fn contributions(answer: &mut VarAnswer, paths: &Paths<'_>, tail: &Tail<'_>) -> 
                 let loss: f64 = row.iter().zip(some).map(|(value, (_, share))| value * share).sum();
                 losses[*asset] -= loss;
             }
+            let Some(curvature) = curvature else { continue };
+            let width = some.len();
+            let returns = &block.returns[..paths.assets() * width];
+            let bent = curvature.bent(paths.hardware, returns, width)?;
+            let rows = returns.chunks_exact(width).zip(bent.chunks_exact(width)).zip(&paths.factor.order);
+            for ((returns, bent), asset) in rows {
+                let both = returns.iter().zip(bent).zip(some);
+                curved[*asset] -=
+                    both.map(|((value, bent), (_, share))| 0.5 * share * value * bent).sum::<f64>();
+            }
         }
         let exposures = in_order(paths, &paths.exposures);
-        let components: Vec<f64> =
-            losses.iter().zip(exposures).map(|(loss, exposure)| loss * exposure).collect();
+        let parts = losses.iter().zip(exposures).zip(curved);
+        let components: Vec<f64> = parts.map(|((loss, exposure), curved)| loss * exposure + curved).collect();
         Ok::<_, RiskError>((Some(components), Some(losses)))
     };
     (answer.component_var, answer.marginal_var) = parts(&tail.var_scenarios())?;
