@@ -792,7 +792,15 @@ fn questions_that_cannot_be_answered_are_refused() {
 fn nothing_that_moves_is_no_risk() {
     let still = ScenarioMatrix::new(vec![0.25; 40], 4).unwrap();
     for method in [Method::Parametric, Method::MonteCarlo, Method::Saddlepoint, Method::CornishFisher] {
-        let answer = ask(&request(method, &still));
-        assert_eq!((answer.var, answer.es), (0.0, 0.0), "{method:?}");
+        let curved = Some(ScenarioMatrix::new(vec![1e6, -1e6, 1e3, 0.0], 4).unwrap());
+        for gamma in [None, curved.filter(|_| method != Method::Parametric)] {
+            let answer = ask(&VarRequest { gamma, ..request(method, &still) });
+            assert_eq!((answer.var, answer.es), (0.0, 0.0), "{method:?}");
+            for list in
+                [answer.component_var, answer.component_es, answer.marginal_es, answer.incremental_var]
+            {
+                assert_eq!(list.unwrap(), [0.0; 4], "{method:?}");
+            }
+        }
     }
 }

@@ -24,10 +24,10 @@ impl<'a> Past<'a> {
         let average = daily.iter().sum::<f64>() / count_f64(daily.len());
         let deviations: Vec<f64> = daily.iter().map(|pnl| moments.scale * (pnl - average)).collect();
         let mut averages = vec![0.0; moments.assets()];
-        let share = 1.0 / count_f64(daily.len());
         for row in moments.returns.rows() {
-            averages.iter_mut().zip(row).for_each(|(average, value)| *average += share * value);
+            averages.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
         }
+        averages.iter_mut().for_each(|sum| *sum /= count_f64(daily.len()));
         Self { moments, averages, deviations }
     }
 }
