@@ -532,9 +532,9 @@ fn memory_and_journal_have_an_end() {
     floor.wait(86_400_000 * MS + 1).price(1, ONE);
     for _ in 0..3 {
         // What is rejected takes no place of what is not, however much there is.
-        (0..9).for_each(|_| {
-            assert_eq!(floor.reject(carry(), "NONE", 1), reasons(&[Reason::UnknownInstrument]))
-        });
+        for _ in 0..9 {
+            assert_eq!(floor.reject(carry(), "NONE", 1), reasons(&[Reason::UnknownInstrument]));
+        }
         floor.accept(carry(), "ACME", 1);
     }
     assert_eq!(floor.reject(carry(), "ACME", 1), reasons(&[Reason::TooManyOrders]));
