@@ -238,6 +238,28 @@ fn without_each_of_many_positions_is_the_question_without_it() {
     }
 }
 
+/// While P&L rises with the return, its quantile is the P&L of the return's.
+#[test]
+fn curvature_bends_the_quantile_of_every_distribution() {
+    let returns = returns(200, 1, 6);
+    for distribution in [Distribution::Normal, Distribution::StudentT, Distribution::TCopula] {
+        let straight = VarRequest {
+            positions: Some(vec![1e6]),
+            distribution: Some(distribution),
+            degrees_of_freedom: (distribution != Distribution::Normal).then_some(4.0),
+            paths: Some(10_000),
+            ..request(Method::MonteCarlo, &returns)
+        };
+        let quantile = -ask(&straight).var / 1e6;
+        for gamma in [2e5, -2e5] {
+            let matrix = ScenarioMatrix::new(vec![gamma], 1).unwrap();
+            let bent = ask(&VarRequest { gamma: Some(matrix), ..straight.clone() });
+            near(bent.var, -(1e6 * quantile + 0.5 * gamma * quantile * quantile), 1e-12);
+            near(bent.component_es.unwrap()[0], bent.es, 1e-12);
+        }
+    }
+}
+
 #[test]
 fn fewer_scenarios_than_assets_have_a_singular_factor() {
     let returns = returns(20, 50, 5);
