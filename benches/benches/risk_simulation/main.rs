@@ -50,26 +50,34 @@ fn agree(ours: &VarAnswer, theirs: &Value, name: &str) {
 }
 
 /// What is measured, our question, the peer beside it, and what is to be reached in seconds.
-fn contests(path: &Path) -> [(&'static str, VarRequest, &'static str, Goal); 5] {
+fn contests(path: &Path) -> [(&'static str, VarRequest, &'static str, Goal); 6] {
     let drawn = read(path, Method::MonteCarlo);
-    let full = VarRequest { incremental: true, ..drawn.clone() };
+    let without = VarRequest { incremental: true, ..drawn.clone() };
+    let none = ScenarioMatrix::new(vec![0.0; ASSETS], ASSETS).expect("one for each");
+    let full = VarRequest { gamma: Some(none), ..drawn.clone() };
     let sobol = VarRequest { sampling: Some(Sampling::Sobol), ..drawn.clone() };
     let parametric = VarRequest { incremental: true, ..read(path, Method::Parametric) };
     [
         (
-            "100,000 paths × 500 assets, every asset's return drawn: VaR, ES, components and both without each",
+            "100,000 paths × 500 assets: VaR, ES, components and both without each",
+            without,
+            "numpy_full, VaR and ES alone",
+            Goal::AtMost(0.3),
+        ),
+        (
+            "100,000 paths × 500 assets, every return drawn and bent by a second derivative: VaR, ES and components",
             full,
             "numpy_full, VaR and ES alone",
             Goal::AtMost(0.3),
         ),
         (
-            "100,000 paths × 500 assets, P&L by projection: VaR, ES and components",
+            "100,000 paths × 500 assets: VaR, ES and components",
             drawn.clone(),
             "numpy_full, VaR and ES alone",
             Goal::AtMost(0.3),
         ),
         (
-            "100,000 paths × 500 assets, P&L by projection: VaR, ES and components",
+            "100,000 paths × 500 assets: VaR, ES and components",
             drawn,
             "numpy_projected, VaR and ES alone",
             Goal::AtMost(0.3),
@@ -121,7 +129,8 @@ fn main() {
         report.row(measured, Unit::Seconds, ours, Peer::Here(name, peer), *goal);
     }
     report.note(&format!(
-        "99 %, one day. Processor time of one thread; products by {}. Ours begins with returns: covariance and factor are in \
+        "99 %, one day. Processor time of one thread; products by {}. P&L that is linear is projected, and returns are drawn of \
+         the paths and assets that can matter to a tail without a position; the answer is that of all. Ours begins with returns: covariance and factor are in \
          its time, not in the peers'. VaR and ES of every round agree within five standard errors. {}.",
         backend.map_or("no backend", |backend| backend.as_str()),
         peers.finish::<String>()
