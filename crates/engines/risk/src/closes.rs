@@ -15,6 +15,7 @@ use crate::engine::RiskEngine;
 use crate::facts::Fact;
 use crate::live::RETURN_MAX;
 use crate::model::{Model, SCENARIO_INSTRUMENTS_MAX, ScenarioSet, Scenarios};
+use crate::positions::Row;
 
 /// Days of closes that are kept: five years of trading days, and the one before.
 pub const CLOSES_DAYS_MAX: usize = 1_261;
@@ -226,13 +227,12 @@ impl GivenCloses {
 }
 
 impl RiskEngine {
-    /// Records the closes of the day that ends. Beyond what is kept of a day, instruments that had a close the day before
-    /// come first.
-    pub(crate) fn record_closes(&mut self, out: &mut Effects) {
-        let day = self.day;
+    /// Marks of the day that ends, in order of symbols. Beyond what is kept of a day, instruments that had a close the day
+    /// before come first.
+    pub(crate) fn closing_marks(&self) -> DayCloses {
         let roster = &self.positions.roster;
-        let close = |(row, entry): (u32, &crate::positions::Row)| {
-            let mark = entry.mark.filter(|mark| mark.at.day() >= day && mark.price != 0)?;
+        let close = |(row, entry): (u32, &Row)| {
+            let mark = entry.mark.filter(|mark| mark.at.day() >= self.day && mark.price != 0)?;
             Some((roster.symbol(row), mark.price))
         };
         let mut closes: DayCloses = (0..).zip(&self.positions.rows).filter_map(close).collect();
@@ -243,9 +243,7 @@ impl RiskEngine {
         }
         closes.truncate(SCENARIO_INSTRUMENTS_MAX);
         closes.sort_unstable();
-        if !closes.is_empty() {
-            self.record(Fact::Closes { day, closes, by: None }, out);
-        }
+        closes
     }
 
     /// Takes closes in that a person gives, of days before the market's present one.

@@ -383,10 +383,12 @@ impl RiskEngine {
         if day > self.day {
             let begun = self.day != 0 || self.positions.hierarchy.nodes.len() > 1;
             if begun {
-                if self.day != 0 && self.settings.scenarios_from_market {
-                    self.record_closes(out);
+                let closes = self.closing_marks();
+                let has_traded = !closes.is_empty();
+                if self.day != 0 && has_traded && self.settings.scenarios_from_market {
+                    self.record(Fact::Closes { day: self.day, closes, by: None }, out);
                 }
-                self.turn_forecasts(day, out);
+                self.turn_forecasts(day, has_traded, out);
                 let nodes = &self.positions.hierarchy.nodes;
                 let nodes = nodes.iter().map(|node| (node.scope, node.sums.profit)).collect();
                 self.record(Fact::Day { day, nodes }, out);

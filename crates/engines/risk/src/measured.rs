@@ -222,14 +222,15 @@ impl RiskEngine {
         }
     }
 
-    /// Closes every portfolio's forecast of the day that ends, and makes the next.
-    pub(crate) fn turn_forecasts(&mut self, day: u64, out: &mut Effects) {
+    /// Closes every portfolio's forecast of the day that ends, and makes the next. A day without a price, such as one that
+    /// only a bar's end belongs to, has no outcome.
+    pub(crate) fn turn_forecasts(&mut self, day: u64, has_traded: bool, out: &mut Effects) {
         self.positions.model.refresh();
         for node in self.positions.hierarchy.portfolios().collect::<Vec<_>>() {
             let held = self.positions.hierarchy.node(node);
             let Some(portfolio) = held.scope.portfolio else { continue };
             let outcome = Money::from_nanos(held.sums.profit.saturating_sub(held.day_start)).to_f64();
-            let closed = self.forecasts.outcome(portfolio, outcome);
+            let closed = self.forecasts.outcome(portfolio, outcome).filter(|_| has_traded);
             // Nothing is forecast of a portfolio that cannot lose.
             let measured = self.positions.model.measure(node, CONFIDENCE).and_then(Result::ok);
             let next = measured.filter(|measured| measured.tail.es > 0.0).map(|measured| {

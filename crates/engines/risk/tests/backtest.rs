@@ -145,7 +145,7 @@ fn agrees(what: &str, answer: &BacktestAnswer, expected: &Tested) {
         assert_eq!(found.statistic.is_some(), expected.is_some(), "{what}: {found:?}");
         let Some((statistic, p_value)) = expected else { continue };
         assert!(near(found.statistic.unwrap(), *statistic, 1e-8), "{what}: {found:?} {statistic}");
-        let p_value = p_value.map_or(true, |p_value| near(found.p_value.unwrap(), p_value, 1e-8));
+        let p_value = p_value.is_none_or(|p_value| near(found.p_value.unwrap(), p_value, 1e-8));
         assert!(p_value, "{what}: {found:?}");
     }
 }

@@ -209,7 +209,7 @@ fn the_oldest_days_go() {
     let mut floor = Floor::open();
     let day: &[Option<i64>] = &[Some(1)];
     floor.tell(give(given(&["A"], FIRST - 1_261, &vec![day; CLOSES_DAYS_MAX]))).unwrap();
-    floor.tell(give(given(&["A"], FIRST - 5_000, &vec![day; 10]))).unwrap();
+    floor.tell(give(given(&["A"], FIRST - 5_000, &[day; 10]))).unwrap();
     trade_day(&mut floor, &[(1, 5)]);
     floor.price(1, ONE);
     let closes = floor.engine.scenarios().closes;
@@ -245,6 +245,29 @@ fn what_a_person_gave_stays_until_a_person_takes_it_back() {
     let facts = floor.facts.len();
     floor.tell(collected()).unwrap();
     assert_eq!(floor.facts.len(), facts);
+}
+
+#[test]
+fn a_day_without_a_price_has_no_close_and_no_outcome() {
+    let mut floor = Floor::open();
+    let set = ScenarioSet { instruments: names(&["ACME"]), returns: vec![vec![0.01, -0.02, 0.0]] };
+    let scenarios = Box::new(Scenarios::new(set).unwrap());
+    floor.tell(Command::Scenarios { scenarios, by: "ann".to_owned() }).unwrap();
+    floor.hold(carry(), "ACME", ONE, ONE);
+    for day in 1..=6_u64 {
+        floor.wait(DAY_NS);
+        if day % 3 == 0 {
+            // Something of the market, but no price.
+            floor.define(2, "BUND", "EUR", (10_000_000, SCALE, 50 * SCALE));
+        } else {
+            floor.price(1, (100 + day as i64) * ONE);
+        }
+    }
+    floor.wait(DAY_NS).price(1, 200 * ONE);
+    let rows = floor.engine.forecasts(name("main")).unwrap();
+    let seen: Vec<_> = rows.iter().map(|row| (row.day - FIRST, row.outcome)).collect();
+    assert_eq!(seen, [(1, 100.0), (2, 1.0), (4, 2.0), (5, 1.0)]);
+    assert_eq!(floor.engine.scenarios().closes.days, 5);
 }
 
 #[test]
