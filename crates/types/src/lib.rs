@@ -11,4 +11,4 @@ mod time;
 pub use fixed::{FixedError, Money, Price, Quantity, SCALE, format_nanos};
 pub use instrument::{AssetClass, Instrument, InstrumentError, InstrumentId, Side};
 pub use text::{Currency, DeskName, FeatureSetName, Symbol, TextError, Venue};
-pub use time::{NANOS_PER_DAY, NANOS_PER_SECOND, UnixNanos};
+pub use time::{DayError, NANOS_PER_DAY, NANOS_PER_SECOND, UnixNanos, UtcDay, days_from_civil};

@@ -6,9 +6,9 @@ use std::time::Instant;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use nautilus_engine_risk::{
-    Change, CheckView, Command, Limits, OrderView, PartView, PortfolioView, ReverseStressAnswer,
-    ReverseStressRequest, RiskEngine, RiskError, ScenarioSet, Scenarios, StressAnswer, StressRequest,
-    VarAnswer, VarRequest, WhatIf, backtest_of, calculate_var, reverse_stress, stress,
+    Change, CheckView, Command, GivenCloses, Limits, OrderView, PartView, PortfolioView, ReverseStressAnswer,
+    ReverseStressRequest, RiskEngine, RiskError, ScenarioSet, Scenarios, ScenariosView, StressAnswer,
+    StressRequest, VarAnswer, VarRequest, WhatIf, backtest_of, calculate_var, reverse_stress, stress,
 };
 use nautilus_hardware::Hardware;
 use nautilus_messages::mesh::{OrderRequest, PositionChange, Scope};
@@ -21,10 +21,10 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::collected;
 use crate::shapes::{
     BacktestView, DeadManBody, LimitsAnswer, OrdersQuery, PortfolioBody, ProposalAnswer, Proposals,
-    RatesAnswer, RiskAnswer, RiskQuery, ScenariosAnswer, ScopeQuery, StateAnswer, StateBody, WhatIfBody,
-    cancel, order_id,
+    RatesAnswer, RiskAnswer, RiskQuery, ScopeQuery, StateAnswer, StateBody, WhatIfBody, cancel, order_id,
 };
 
 /// The largest body of scenarios: some four million numbers of eight digits.
@@ -39,7 +39,9 @@ struct Api {
 }
 
 pub(crate) fn router(engine: EngineHandle<RiskEngine>) -> OpenApiRouter {
-    let scenarios = OpenApiRouter::new().routes(routes!(get_scenarios, put_scenarios));
+    let scenarios = OpenApiRouter::new()
+        .routes(routes!(get_scenarios, put_scenarios, delete_scenarios))
+        .routes(routes!(put_closes));
     let questions = OpenApiRouter::new()
         .routes(routes!(post_var))
         .routes(routes!(post_stress))
@@ -446,16 +448,16 @@ fn refused(error: &RiskError) -> Problem {
     Problem::unprocessable(error.code(), error.to_string())
 }
 
-/// The instruments that scenarios have, and how many there are.
+/// The scenarios in force: their instruments, how many there are and where they are from; and of how many days the
+/// market's closes are there.
 #[utoipa::path(get, path = "/v1/scenarios", tag = "measures",
     security(("api_key" = ["read"])), responses((status = 200, body = serde_json::Value)))]
-async fn get_scenarios(State(api): State<Api>) -> Result<Json<ScenariosAnswer>, Problem> {
-    let (instruments, scenarios) = api.engine.inspect(RiskEngine::scenarios).await?;
-    Ok(Json(ScenariosAnswer { instruments, scenarios }))
+async fn get_scenarios(State(api): State<Api>) -> Result<Json<ScenariosView>, Problem> {
+    api.engine.inspect(RiskEngine::scenarios).await.map(Json)
 }
 
 /// Replaces the scenarios that live measures and limits on value at risk are taken over: equally likely simple returns of
-/// one day, one list for each instrument, oldest first. Bodies up to 64 MiB.
+/// one day, one list for each instrument, oldest first. The market's do not replace them. Bodies up to 64 MiB.
 #[utoipa::path(put, path = "/v1/scenarios", tag = "measures",
     security(("api_key" = ["risk:admin"])),
     request_body(content = serde_json::Value, example = json!({
@@ -469,10 +471,47 @@ async fn put_scenarios(
     State(api): State<Api>,
     Operator(by): Operator,
     body: RawBody,
-) -> Result<Json<ScenariosAnswer>, Problem> {
+) -> Result<Json<ScenariosView>, Problem> {
     let prepare = |set: ScenarioSet| Scenarios::new(set).map_err(|error| refused(&error));
     let scenarios = Box::new(api.pool.answer(body, prepare).await?);
     api.engine.command(Command::Scenarios { scenarios, by }).await?;
+    get_scenarios(State(api)).await
+}
+
+/// Takes scenarios that were given back; those of the market's closes come into force, once there are 21 days of them.
+#[utoipa::path(delete, path = "/v1/scenarios", tag = "measures",
+    security(("api_key" = ["risk:admin"])), responses(
+    (status = 200, body = serde_json::Value), (status = 400, body = Problem), (status = 422, body = Problem),
+))]
+async fn delete_scenarios(
+    State(api): State<Api>,
+    Operator(by): Operator,
+) -> Result<Json<ScenariosView>, Problem> {
+    api.engine.command(Command::WithdrawScenarios { by }).await?;
+    collected::make(&api.engine, &api.pool, 0).await;
+    get_scenarios(State(api)).await
+}
+
+/// Closing prices of days that are over, so that scenarios of the market need not wait for its closes. What is there of
+/// the same day and instrument is replaced; null leaves it. Bodies up to 64 MiB.
+#[utoipa::path(put, path = "/v1/closes", tag = "measures",
+    security(("api_key" = ["risk:admin"])),
+    request_body(content = serde_json::Value, example = json!({
+        "instruments": ["ESH4", "NQH4"],
+        "days": {"2023-12-21": ["4801.25", "17007.5"], "2023-12-22": ["4808.75", null]},
+    })),
+    responses(
+    (status = 200, body = serde_json::Value), (status = 400, body = Problem), (status = 413, body = Problem),
+    (status = 422, body = Problem),
+))]
+async fn put_closes(
+    State(api): State<Api>,
+    Operator(by): Operator,
+    body: RawBody,
+) -> Result<Json<ScenariosView>, Problem> {
+    let closes = api.pool.answer(body, |closes: GivenCloses| Ok(closes)).await?;
+    api.engine.command(Command::Closes { closes, by }).await?;
+    collected::make(&api.engine, &api.pool, 0).await;
     get_scenarios(State(api)).await
 }
 
@@ -540,7 +579,7 @@ async fn post_reverse_stress(
     api.pool.answer(body, question).await.map(Json)
 }
 
-/// A portfolio's measures from live state: positions as they are, over the scenarios of `PUT /v1/scenarios`.
+/// A portfolio's measures from live state: positions as they are, over the scenarios in force.
 #[utoipa::path(get, path = "/v1/portfolios/{portfolio}/risk", tag = "measures",
     security(("api_key" = ["read"])), params(("portfolio" = String, Path, example = "main"), RiskQuery), responses(
     (status = 200, body = serde_json::Value), (status = 400, body = Problem), (status = 404, body = Problem),

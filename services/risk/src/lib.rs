@@ -3,6 +3,7 @@
 //! It connects the risk engine with its journal and carries questions to it; what risk is stands in `nautilus-engine-risk`.
 
 mod api;
+mod collected;
 mod meters;
 mod shapes;
 
@@ -51,6 +52,7 @@ pub async fn start(connections: Connections, listener: TcpListener) -> Result<Ri
     let running = Running::start(connections, listener, engine.clone(), ABOUT, api)?;
     tell_time(engine.clone());
     meters::start(engine.clone());
+    collected::start(engine.clone());
     Ok(Risk { running, engine, star })
 }
 

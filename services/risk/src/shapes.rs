@@ -9,7 +9,7 @@ use nautilus_engine_risk::{
 };
 use nautilus_messages::mesh::{OrderAction, OrderRequest, Scope, Uid};
 use nautilus_service::paging::default_limit;
-use nautilus_types::{Currency, DeskName, Money, Price, Symbol, UnixNanos};
+use nautilus_types::{Currency, DeskName, Money, Price, UnixNanos};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
@@ -136,13 +136,6 @@ pub(crate) struct OrdersQuery {
     /// Orders at the most, 1 to 4096.
     #[serde(default = "default_limit")]
     pub(crate) limit: usize,
-}
-
-/// What live measures are taken over.
-#[derive(Debug, Serialize)]
-pub(crate) struct ScenariosAnswer {
-    pub(crate) instruments: Vec<Symbol>,
-    pub(crate) scenarios: usize,
 }
 
 /// How live positions are measured. What is left out takes the default of `POST /v1/var`.

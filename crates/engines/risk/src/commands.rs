@@ -8,11 +8,11 @@ use nautilus_messages::mesh::{
 };
 use nautilus_types::{Currency, DeskName, Side, UnixNanos};
 
+use crate::closes::Source;
 use crate::engine::RiskEngine;
 use crate::facts::{Change, Fact, Portfolio};
 use crate::gate::Clock;
 use crate::hierarchy::{FIRM, NODES_MAX, NOWHERE, Node, TradingState};
-use crate::model::ScenarioSet;
 use crate::orders::Order;
 use crate::positions::Recent;
 use crate::proposals::Proposal;
@@ -136,7 +136,7 @@ impl RiskEngine {
     }
 
     /// What makes more work has to wait while the journal is full.
-    fn check_room(&self) -> Result<(), Refused> {
+    pub(crate) fn check_room(&self) -> Result<(), Refused> {
         if self.has_room {
             return Ok(());
         }
@@ -297,11 +297,14 @@ impl RiskEngine {
                 self.at_nodes(nodes, |node, profit| node.day_start = profit);
             }
             Fact::Peaks(nodes) => self.at_nodes(nodes, |node, profit| node.peak = profit),
-            Fact::Scenarios { instruments, .. } => {
-                self.incoming = Some(ScenarioSet { instruments, returns: Vec::new() });
-            }
+            Fact::Scenarios { instruments, by } => self.expect_returns(instruments, Source::Given { by }),
             Fact::Returns(returns) => self.take_returns(returns),
             Fact::Forecast { portfolio, closed, next } => self.forecasts.turn(portfolio, closed, next),
+            Fact::Closes { day, closes, .. } => self.closes.record(day, closes),
+            Fact::Collected { instruments, revision } => {
+                self.expect_returns(instruments, Source::Market { revision });
+            }
+            Fact::ScenariosWithdrawn { .. } => self.drop_scenarios(),
         }
     }
 
@@ -419,7 +422,7 @@ fn invalid_capital() -> Refused {
     ("invalid_capital", "capital: give an amount above zero; limits are measured against it".to_owned())
 }
 
-fn check_name(by: &str) -> Result<(), Refused> {
+pub(crate) fn check_name(by: &str) -> Result<(), Refused> {
     if !by.trim().is_empty() && by.len() <= NAME_MAX {
         return Ok(());
     }

@@ -16,6 +16,7 @@ use nautilus_types::{Currency, InstrumentId, Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::Alerts;
+use crate::closes::{CLOSES_DAYS_MAX, Closes, GivenCloses, SCENARIO_DAYS_MIN, Source};
 use crate::facts::{Change, Fact, Portfolio};
 use crate::forecasts::Forecasts;
 use crate::gate::{Answer, Clock, Gate};
@@ -48,6 +49,10 @@ pub struct Settings {
     pub second_approver: bool,
     /// Measures go to the mesh when one has moved by more than this share of itself, in basis points.
     pub metric_move_bps: u32,
+    /// Whether closes are recorded when a UTC day of market time ends, and scenarios made of them.
+    pub scenarios_from_market: bool,
+    /// Scenarios of the market, at most: the newest daily returns.
+    pub scenario_days: usize,
 }
 
 impl Settings {
@@ -62,6 +67,9 @@ impl Settings {
         if !(1_024..=1 << 22).contains(&self.orders_remembered) {
             return Err(("orders_remembered", "give 1024 to 4194304; each takes some 200 bytes"));
         }
+        if !(SCENARIO_DAYS_MIN..CLOSES_DAYS_MAX).contains(&self.scenario_days) {
+            return Err(("scenario_days", "give 20 to 1260"));
+        }
         Ok(())
     }
 }
@@ -74,6 +82,8 @@ impl Default for Settings {
             orders_remembered: 1 << 18,
             second_approver: true,
             metric_move_bps: 100,
+            scenarios_from_market: true,
+            scenario_days: 250,
         }
     }
 }
@@ -115,10 +125,29 @@ pub enum Command {
         /// Who.
         by: String,
     },
-    /// Other scenarios.
+    /// Other scenarios. Those of the market do not replace them.
     Scenarios {
         /// With the model that follows from them.
         scenarios: Box<Scenarios>,
+        /// Who says so.
+        by: String,
+    },
+    /// Scenarios made of [`RiskEngine::new_closes`]; nothing where newer ones or a person's are in force.
+    Collected {
+        /// With the model that follows from them.
+        scenarios: Box<Scenarios>,
+        /// Of the closes.
+        revision: u64,
+    },
+    /// The scenarios in force are not wanted any more: those of the market are.
+    WithdrawScenarios {
+        /// Who says so.
+        by: String,
+    },
+    /// Closes of days that are over.
+    Closes {
+        /// By day and instrument.
+        closes: GivenCloses,
         /// Who says so.
         by: String,
     },
@@ -166,8 +195,11 @@ pub struct RiskEngine {
     pub(crate) day: u64,
     pub(crate) alerts: Alerts,
     pub(crate) forecasts: Forecasts,
+    pub(crate) closes: Closes,
+    /// Of the scenarios in force.
+    pub(crate) source: Source,
     /// Scenarios of which lists are still to come, and the model of those that are being taken in.
-    pub(crate) incoming: Option<ScenarioSet>,
+    pub(crate) incoming: Option<(ScenarioSet, Source)>,
     pub(crate) prepared: Option<Loadings>,
     pub(crate) metrics: Metrics,
     pub(crate) counts: Counts,
@@ -194,6 +226,8 @@ impl RiskEngine {
             day: 0,
             alerts: Alerts::default(),
             forecasts: Forecasts::default(),
+            closes: Closes::default(),
+            source: Source::default(),
             incoming: None,
             prepared: None,
             metrics: Metrics::default(),
@@ -349,7 +383,12 @@ impl RiskEngine {
         if day > self.day {
             let begun = self.day != 0 || self.positions.hierarchy.nodes.len() > 1;
             if begun {
-                self.turn_forecasts(day, out);
+                let closes = self.closing_marks();
+                let has_traded = !closes.is_empty();
+                if self.day != 0 && has_traded && self.settings.scenarios_from_market {
+                    self.record(Fact::Closes { day: self.day, closes, by: None }, out);
+                }
+                self.turn_forecasts(day, has_traded, out);
                 let nodes = &self.positions.hierarchy.nodes;
                 let nodes = nodes.iter().map(|node| (node.scope, node.sums.profit)).collect();
                 self.record(Fact::Day { day, nodes }, out);
@@ -474,7 +513,13 @@ impl RiskEngine {
             Command::Change { scope, change, by, reason } => self.change(scope, change, by, reason, out),
             Command::Approve { id, by } => self.approve(id, by, out),
             Command::Withdraw { id, by } => self.withdraw(id, by, out),
-            Command::Scenarios { scenarios, by } => self.take_scenarios(*scenarios, by, out),
+            Command::Scenarios { scenarios, by } => {
+                let instruments = scenarios.set.instruments.clone();
+                self.take_scenarios(*scenarios, Fact::Scenarios { instruments, by }, out);
+            }
+            Command::Collected { scenarios, revision } => self.take_collected(*scenarios, revision, out),
+            Command::WithdrawScenarios { by } => self.withdraw_scenarios(by, out),
+            Command::Closes { closes, by } => self.give_closes(closes, &by, out),
             Command::Heartbeat => self.dead_man.alive = Some(self.clock.now),
             Command::Tick => self.tick(out),
         }

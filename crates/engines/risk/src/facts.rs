@@ -91,6 +91,21 @@ pub(crate) enum Fact {
     },
     /// Nodes have made more than ever.
     Peaks(Vec<(Scope, i128)>),
+    /// Closing prices of a day that is over, in billionths; given by somebody, or the market's.
+    Closes {
+        day: u64,
+        closes: Vec<(Symbol, i64)>,
+        by: Option<String>,
+    },
+    /// Scenarios of closes are coming, one list for each instrument.
+    Collected {
+        instruments: Vec<Symbol>,
+        revision: u64,
+    },
+    /// The scenarios in force are taken back.
+    ScenariosWithdrawn {
+        by: String,
+    },
 }
 
 /// A portfolio as it is declared.

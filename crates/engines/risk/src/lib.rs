@@ -5,6 +5,7 @@
 
 mod account;
 mod alerts;
+mod closes;
 mod commands;
 mod engine;
 mod error;
@@ -28,6 +29,7 @@ mod stress;
 pub mod validation;
 mod view;
 
+pub use closes::{CLOSES_DAYS_MAX, CLOSES_MAX, CloseWindow, ClosesView, GivenCloses, ScenariosView};
 pub use engine::{Command, RiskEngine, Settings};
 pub use error::RiskError;
 pub use facts::{Change, Portfolio};

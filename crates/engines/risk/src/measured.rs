@@ -7,11 +7,12 @@ use nautilus_messages::mesh::{Body, Priority, RiskMetric, Scope};
 use nautilus_types::{DeskName, Money, Quantity, Side, Symbol, UnixNanos};
 use serde::{Deserialize, Serialize};
 
+use crate::closes::Source;
 use crate::engine::RiskEngine;
 use crate::facts::Fact;
 use crate::forecasts::{CONFIDENCE, Forecast, ForecastRow};
 use crate::live::{TailRisk, Uncovered};
-use crate::model::Scenarios;
+use crate::model::{ScenarioSet, Scenarios};
 use crate::positions::Positions;
 use crate::validation::{self, BacktestAnswer, backtest};
 use crate::{RiskError, ScenarioMatrix};
@@ -94,7 +95,11 @@ fn portfolio_node(positions: &Positions, portfolio: DeskName) -> Option<u32> {
 }
 
 fn no_scenarios() -> RiskError {
-    RiskError::new("no_scenarios", "scenarios", "there are none yet; PUT /v1/scenarios first")
+    RiskError::new(
+        "no_scenarios",
+        "scenarios",
+        "there are none yet; PUT /v1/scenarios, or PUT /v1/closes of 21 days and more",
+    )
 }
 
 impl RiskEngine {
@@ -130,12 +135,6 @@ impl RiskEngine {
         }
         let rows = (0..set.len()).flat_map(|row| set.returns.iter().map(move |returns| returns[row]));
         ScenarioMatrix::new(rows.collect(), set.instruments.len())
-    }
-
-    /// The instruments that scenarios have, and how many scenarios there are.
-    #[must_use]
-    pub fn scenarios(&self) -> (Vec<Symbol>, usize) {
-        (self.positions.model.set.instruments.clone(), self.positions.model.set.len())
     }
 
     /// What trades would make of a portfolio's measures; `None` for an unknown portfolio. Changes nothing.
@@ -196,36 +195,42 @@ impl RiskEngine {
         portfolio_node(&self.positions, portfolio).map(|_| self.forecasts.rows(portfolio))
     }
 
-    pub(crate) fn take_scenarios(&mut self, scenarios: Scenarios, by: String, out: &mut Effects) {
+    /// Takes scenarios in that `fact` announces.
+    pub(crate) fn take_scenarios(&mut self, scenarios: Scenarios, fact: Fact, out: &mut Effects) {
         let Scenarios { set, loadings } = scenarios;
         self.prepared = Some(loadings);
-        self.record(Fact::Scenarios { instruments: set.instruments, by }, out);
+        self.record(fact, out);
         for returns in set.returns {
             self.record(Fact::Returns(returns), out);
         }
     }
 
+    pub(crate) fn expect_returns(&mut self, instruments: Vec<Symbol>, source: Source) {
+        self.incoming = Some((ScenarioSet { instruments, returns: Vec::new() }, source));
+    }
+
     pub(crate) fn take_returns(&mut self, returns: Vec<f64>) {
-        let Some(mut set) = self.incoming.take() else { return };
+        let Some((mut set, source)) = self.incoming.take() else { return };
         set.returns.push(returns);
         if set.returns.len() < set.instruments.len() {
-            self.incoming = Some(set);
+            self.incoming = Some((set, source));
             return;
         }
         // What was checked before it became a fact; one that no model can be made of leaves the former in force.
-        if set.check().is_ok() {
-            let _ = self.positions.adopt(set, self.prepared.take());
+        if set.check().is_ok() && self.positions.adopt(set, self.prepared.take()).is_ok() {
+            self.source = source;
         }
     }
 
-    /// Closes every portfolio's forecast of the day that ends, and makes the next.
-    pub(crate) fn turn_forecasts(&mut self, day: u64, out: &mut Effects) {
+    /// Closes every portfolio's forecast of the day that ends, and makes the next. A day without a price, such as one that
+    /// only a bar's end belongs to, has no outcome.
+    pub(crate) fn turn_forecasts(&mut self, day: u64, has_traded: bool, out: &mut Effects) {
         self.positions.model.refresh();
         for node in self.positions.hierarchy.portfolios().collect::<Vec<_>>() {
             let held = self.positions.hierarchy.node(node);
             let Some(portfolio) = held.scope.portfolio else { continue };
             let outcome = Money::from_nanos(held.sums.profit.saturating_sub(held.day_start)).to_f64();
-            let closed = self.forecasts.outcome(portfolio, outcome);
+            let closed = self.forecasts.outcome(portfolio, outcome).filter(|_| has_traded);
             // Nothing is forecast of a portfolio that cannot lose.
             let measured = self.positions.model.measure(node, CONFIDENCE).and_then(Result::ok);
             let next = measured.filter(|measured| measured.tail.es > 0.0).map(|measured| {

@@ -8,6 +8,7 @@ use nautilus_types::{Currency, UnixNanos, Venue};
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::Alerts;
+use crate::closes::{Closes, Source};
 use crate::engine::{DeadMan, RiskEngine, UNBOOKED_MAX};
 use crate::forecasts::Forecasts;
 use crate::hierarchy::{Hierarchy, Node};
@@ -16,11 +17,11 @@ use crate::orders::{Executions, Order, Orders};
 use crate::positions::{Cell, Positions, Row};
 use crate::proposals::{PROPOSALS_MAX, Proposals};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What is kept. Everything else follows from it.
 #[derive(Serialize, Deserialize)]
-struct Saved<R, N, W, C, F, O, E, U, P, A, X, S> {
+struct Saved<R, N, W, C, F, O, E, U, P, A, X, S, L, Q> {
     version: u8,
     roster: R,
     nodes: N,
@@ -38,6 +39,8 @@ struct Saved<R, N, W, C, F, O, E, U, P, A, X, S> {
     alerts: A,
     forecasts: X,
     scenarios: S,
+    closes: L,
+    source: Q,
 }
 
 type Owned = Saved<
@@ -53,6 +56,8 @@ type Owned = Saved<
     Alerts,
     Forecasts,
     ScenarioSet,
+    Closes,
+    Source,
 >;
 
 impl RiskEngine {
@@ -76,6 +81,8 @@ impl RiskEngine {
             alerts: &self.alerts,
             forecasts: &self.forecasts,
             scenarios: &self.positions.model.set,
+            closes: &self.closes,
+            source: &self.source,
         };
         postcard::to_allocvec(&saved).expect("the state is plain data, which postcard always encodes")
     }
@@ -97,6 +104,9 @@ impl RiskEngine {
         }
         if !saved.forecasts.is_bounded() {
             return Err("its forecasts are more than this engine keeps".to_owned());
+        }
+        if !saved.closes.is_sound() {
+            return Err("its closes are not what this engine keeps".to_owned());
         }
         if !saved.scenarios.instruments.is_empty() {
             saved.scenarios.check().map_err(|error| error.to_string())?;
@@ -120,6 +130,8 @@ impl RiskEngine {
         self.day = saved.day;
         self.alerts = saved.alerts;
         self.forecasts = saved.forecasts;
+        self.closes = saved.closes;
+        self.source = saved.source;
         (self.incoming, self.prepared) = (None, None);
         Ok(())
     }

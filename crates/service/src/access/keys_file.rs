@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use nautilus_types::{NANOS_PER_DAY, NANOS_PER_SECOND, UnixNanos};
+use nautilus_types::{NANOS_PER_DAY, NANOS_PER_SECOND, UnixNanos, days_from_civil};
 use serde::{Deserialize, Serialize};
 use toml::value::Datetime;
 
@@ -323,15 +323,6 @@ fn instant(at: &Datetime) -> Option<UnixNanos> {
         u64::from(time.hour) * 3600 + u64::from(time.minute) * 60 + u64::from(time.second.unwrap_or(0));
     let nanos = day.checked_mul(NANOS_PER_DAY)?.checked_add(second * NANOS_PER_SECOND)?;
     nanos.checked_add(time.nanosecond.unwrap_or(0).into()).map(UnixNanos)
-}
-
-/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`, for days after the epoch.
-fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
-    let year = year.checked_sub(u64::from(month <= 2))?;
-    let (era, year_of_era) = (year / 400, year % 400);
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    (era * 146_097 + day_of_era).checked_sub(719_468)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod access;
 mod checkpoints;
 mod command_line;
+mod documents;
 mod features;
 mod hardware;
 mod http;

@@ -80,7 +80,9 @@ fn declare(risk: &str, order: u64) {
     assert_eq!((approved.status, list(&approved.body["proposals"]).len()), (200, 0), "{}", approved.text);
     let returns = returns();
     let given = put(risk, "/v1/scenarios", &json!({"instruments": ["SIM01"], "returns": [returns]}));
-    assert_eq!(given.body, json!({"instruments": ["SIM01"], "scenarios": 250}), "{}", given.text);
+    let Value::Object(given) = &given.body else { panic!("{}", given.text) };
+    let told = ["instruments", "scenarios", "source", "by"].map(|field| given[field].clone());
+    assert_eq!(told, [json!(["SIM01"]), json!(250), json!("given"), json!("alice")], "{given:?}");
 }
 
 #[test]
@@ -106,6 +108,7 @@ fn a_desk_is_declared_limited_traded_measured_and_stopped() {
     declare(risk, 100_000);
     traded(risk);
     measured(risk);
+    withdrawn(risk);
     stopped(risk);
     // The same through the door.
     let door = get(&engines.gateway, "/api/risk/v1/portfolios");
@@ -196,6 +199,26 @@ fn measured(risk: &str) {
     assert!((number(&gross["used"]) - held).abs() < 1e-6, "{gross}");
 }
 
+/// The past is given and the scenarios taken back: those of the market's closes come into force.
+fn withdrawn(risk: &str) {
+    let close = |day: u32| (4_800 + day * 37 % 101).to_string();
+    let days: serde_json::Map<String, Value> =
+        (1..=30).map(|day| (format!("2023-11-{day:02}"), json!([close(day)]))).collect();
+    let closes = put(risk, "/v1/closes", &json!({"instruments": ["SIM01"], "days": days}));
+    let kept = json!({"days": 30, "first": "2023-11-01", "last": "2023-11-30"});
+    assert_eq!((&closes.body["source"], &closes.body["closes"]), (&json!("given"), &kept), "{}", closes.text);
+    let market = ask_as("bob", "DELETE", risk, "/v1/scenarios", &Value::Null);
+    assert_eq!((market.status, &market.body["source"]), (200, &json!("market")), "{}", market.text);
+    assert_eq!((&market.body["scenarios"], &market.body["left_out"]), (&json!(29), &json!([])));
+    let live = get(risk, "/v1/portfolios/main/risk?confidence=0.95");
+    let mark = number(&get(risk, SERVICE_PORTFOLIO)["positions"][0]["mark"]);
+    let price = |day: u32| f64::from(4_800 + day * 37 % 101);
+    let mut pnl: Vec<f64> = (2..=30).map(|day| 3.0 * mark * (price(day) / price(day - 1) - 1.0)).collect();
+    pnl.sort_by(f64::total_cmp);
+    // Of 29 scenarios the second worst.
+    assert!((live["var"].as_f64().expect("a number") + pnl[1]).abs() < 1e-6, "{live}");
+}
+
 fn stopped(risk: &str) {
     let halt = json!({"state": "halted", "reason": "a test"});
     let halted = put(risk, "/v1/kill-switch", &halt);
@@ -216,6 +239,33 @@ fn stopped(risk: &str) {
     eventually("the dead-man timer stops trading", || {
         (get(risk, "/v1/kill-switch")["state"] == "halted").then_some(())
     });
+}
+
+/// Nobody gives scenarios: thirty days of two instruments go by, and the service makes them of their closes.
+#[test]
+fn scenarios_come_from_the_market_and_outlive_the_process() {
+    let place = Place::new();
+    let mut rows = "ts_ns,symbol,price,quantity,side\n".to_owned();
+    for day in 0..30_u64 {
+        let at = (19_700 + day) * 86_400_000_000_000 + 75_600_000_000_000;
+        rows += &format!("{at},AAA,{},1,B\n{at},BBB,{},1,S\n", 100 + day * 37 % 11, 50 + day * 53 % 7);
+    }
+    std::fs::write(place.path("days.csv"), rows).expect("the recording is written");
+    let engines = place.start(&["up", "--no-simulator"]);
+    let replay = json!({"path": place.path("days.csv"), "speed": "max"});
+    assert_eq!(post(&engines.marketdata, "/v1/replays", &replay).status, 202);
+    let is_complete = |url: &str| {
+        let scenarios = get(url, "/v1/scenarios");
+        // The last day goes on, and the first close has no return.
+        (scenarios["scenarios"] == 28).then_some(scenarios)
+    };
+    let made = eventually("scenarios are made of 29 closes", || is_complete(&engines.risk));
+    assert_eq!((&made["source"], &made["instruments"]), (&json!("market"), &json!(["AAA", "BBB"])));
+    assert_eq!(made["closes"], json!({"days": 29, "first": "2023-12-09", "last": "2024-01-06"}));
+    engines.stop();
+    let engines = place.start(&["up", "--no-simulator"]);
+    assert_eq!(get(&engines.risk, "/v1/scenarios"), made);
+    engines.stop();
 }
 
 #[test]
@@ -268,6 +318,27 @@ fn bad_input_is_answered_with_what_to_do_and_changes_nothing() {
             "invalid_scenarios",
         ),
         ("PUT", "/v1/scenarios", json!({"instruments": ["A"], "returns": [[0.1, "x"]]}), 400, "invalid_body"),
+        (
+            "PUT",
+            "/v1/closes",
+            json!({"instruments": ["A"], "days": {"2023-02-29": ["1"]}}),
+            400,
+            "invalid_body",
+        ),
+        (
+            "PUT",
+            "/v1/closes",
+            json!({"instruments": ["A"], "days": {"2023-02-28": ["1", "2"]}}),
+            422,
+            "invalid_closes",
+        ),
+        (
+            "PUT",
+            "/v1/closes",
+            json!({"instruments": ["A"], "days": {"2500-01-01": ["1"]}}),
+            422,
+            "invalid_closes",
+        ),
         ("GET", "/v1/orders/nonsense", Value::Null, 400, "invalid_order_id"),
         ("GET", "/v1/portfolios/nobody/risk", Value::Null, 404, "unknown_desk"),
         ("POST", "/v1/var", returns(json!([])), 400, ""),
