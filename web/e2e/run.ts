@@ -104,7 +104,9 @@ async function risks(page: Page): Promise<string> {
   const said = (await alert.innerText()).replace(/\s+/g, " ");
   assert.match(said, /^\d\d:\d\d:\d\d\.\d{3} ▲ hard desk kill switch$/);
   const cells = page.locator("#risk-rows tr[data-portfolio='desk'] td");
-  await page.waitForFunction(() => document.querySelector("#risk-rows td:nth-child(4)")?.textContent !== "–", undefined, { timeout: PATIENCE_MS });
+  // Neither before the row is there, nor with the measures from before the execution.
+  const holds = () => /[1-9]/.test(document.querySelector("#risk-rows td:nth-child(4)")?.textContent ?? "");
+  await page.waitForFunction(holds, undefined, { timeout: PATIENCE_MS });
   const [valueAtRisk = NaN, shortfall = NaN, gross = NaN, net = NaN, profit = NaN] = (await cells.allInnerTexts()).map((shown) =>
     Number(shown.replaceAll("\u2009", "")),
   );
