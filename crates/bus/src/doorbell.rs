@@ -84,6 +84,17 @@ impl Doorbell {
         self.wake_up();
     }
 
+    /// As [`Self::wait`], but looks at the bell for at least as long as `awake` before it sleeps.
+    pub fn wait_awake(&self, timeout: Duration, awake: Duration) {
+        let since = Instant::now();
+        while since.elapsed() < awake {
+            if self.spin() {
+                return;
+            }
+        }
+        self.wait(timeout);
+    }
+
     /// As [`Self::wait`], for a task; it does not spin.
     pub(crate) async fn wait_async(&self, timeout: Duration) {
         if self.take_ring() || !self.fall_asleep() {
@@ -148,6 +159,24 @@ mod tests {
         let start = Instant::now();
         bell.wait(Duration::from_millis(30));
         assert!(start.elapsed() >= Duration::from_millis(30));
+    }
+
+    #[test]
+    fn who_stays_awake_hears_a_ring_and_then_sleeps() {
+        let bell = Doorbell::new();
+        let (long, short) = (Duration::from_secs(60), Duration::from_millis(20));
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(short);
+                bell.ring();
+            });
+            bell.wait_awake(Duration::ZERO, long);
+        });
+        assert!((short..long / 2).contains(&start.elapsed()), "it was awake, and rung for");
+        let start = Instant::now();
+        bell.wait_awake(short, short);
+        assert!(start.elapsed() >= 2 * short, "the ring was used up: it stays awake, then sleeps");
     }
 
     #[test]

@@ -110,10 +110,6 @@ fn stopped<T>(_: T) -> Problem {
     Problem::unavailable("engine_stopped", "the engine has stopped; restart the service")
 }
 
-/// Looks for an answer before sleeping: some 0.1 ms, about what it costs on a virtual machine to wake the engine's thread and
-/// then this one. An engine that is awake answers within the first few.
-const ANSWER_SPINS: u32 = 2_000;
-
 impl<E: Engine> EngineHandle<E> {
     /// The newest views.
     #[must_use]
@@ -177,18 +173,12 @@ impl<E: Engine> EngineHandle<E> {
         &self,
         look: impl FnOnce(&E) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let (reply, mut answer) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let look = move |engine: &E| {
             // The asker may have gone away; then nobody wants the answer.
             let _ = reply.send(look(engine));
         };
         self.send(Request::Inspect(Box::new(look)))?;
-        for _ in 0..ANSWER_SPINS {
-            match answer.try_recv() {
-                Err(oneshot::error::TryRecvError::Empty) => std::hint::spin_loop(),
-                told => return told.map_err(stopped),
-            }
-        }
         answer.await.map_err(stopped)
     }
 
