@@ -98,6 +98,42 @@ fn parametric_is_the_formula() {
     }
 }
 
+/// The univariate sets of NIST's Statistical Reference Datasets: mean and standard deviation to so many digits as doubles
+/// of their numbers allow.
+#[test]
+fn moments_are_those_that_nist_certifies() {
+    const Z99: f64 = 2.326_347_874_040_841;
+    for (name, relative) in [
+        ("Lew", 1e-14),
+        ("Lottery", 1e-14),
+        ("Mavro", 1e-12),
+        ("Michelso", 1e-12),
+        ("NumAcc1", 1e-14),
+        ("NumAcc2", 1e-13),
+        ("NumAcc3", 1e-9),
+        ("NumAcc4", 2e-8),
+    ] {
+        let Some(path) = nautilus_testkit::shared_data(&format!("nist_strd/{name}.dat")) else { return };
+        let text = std::fs::read_to_string(path).unwrap();
+        let certified = |what: &str| -> f64 {
+            let line = text.lines().find(|line| line.starts_with(what)).unwrap();
+            line.split_whitespace().last().unwrap().parse().unwrap()
+        };
+        let data = text.lines().skip_while(|line| !line.starts_with("Data: Y")).skip(2);
+        let data: Vec<f64> =
+            data.flat_map(str::split_whitespace).map(|number| number.parse().unwrap()).collect();
+        let count: f64 = certified("Number of Observations");
+        assert_eq!(data.len() as f64, count, "{name}");
+        let asked = |include_mean: bool| {
+            let scenario_pnl = Some(data.clone());
+            ask(&VarRequest { scenario_pnl, include_mean, ..VarRequest::new(Method::Parametric) }).var
+        };
+        let deviation = asked(false) / Z99;
+        near(deviation, certified("Sample Standard Deviation"), relative);
+        near(Z99 * deviation - asked(true), certified("Sample Mean"), 1e-14);
+    }
+}
+
 #[test]
 fn drawn_measures_converge_to_closed_forms() {
     let returns = returns(400, 30, 2);
