@@ -215,15 +215,7 @@ impl<'a> Paths<'a> {
     /// # Errors
     /// No backend could multiply.
     pub(crate) fn again(&self, block: &mut Block, paths: &[usize]) -> Result<(), RiskError> {
-        self.draw_some(block, paths);
-        let (rank, width) = (self.factor.rank(), paths.len());
-        let Block { normals, mixing, returns, .. } = block;
-        let returns = &mut returns[..self.assets() * width];
-        let drawn = Matrix::row_major(&normals[..width * rank], width, rank).map_err(Error::from);
-        let multiplied = drawn.and_then(|drawn| self.multiply(drawn.transposed(), returns));
-        multiplied.map_err(|error| broken(self.field, &error))?;
-        self.revalue(returns, &mut mixing[..width], 0..self.assets());
-        Ok(())
+        self.chosen(block, paths, 0..self.assets(), |normals, returns| self.multiply(normals, returns))
     }
 
     /// The same of some assets: `factor` has a row for each.
@@ -236,18 +228,29 @@ impl<'a> Paths<'a> {
         paths: &[usize],
         (assets, factor): (&[usize], &[f64]),
     ) -> Result<(), RiskError> {
+        self.chosen(block, paths, assets.iter().copied(), |normals, returns| {
+            let factor = Matrix::row_major(factor, assets.len(), self.factor.rank())?;
+            let to = MatrixMut::row_major(returns, assets.len(), paths.len())?;
+            self.hardware.gemm(1.0, factor, normals, 0.0, to).map(drop)
+        })
+    }
+
+    fn chosen(
+        &self,
+        block: &mut Block,
+        paths: &[usize],
+        assets: impl ExactSizeIterator<Item = usize>,
+        multiply: impl FnOnce(Matrix<'_, f64>, &mut [f64]) -> Result<(), Error>,
+    ) -> Result<(), RiskError> {
         self.draw_some(block, paths);
         let (rank, width) = (self.factor.rank(), paths.len());
         let Block { normals, mixing, returns, .. } = block;
         let returns = &mut returns[..assets.len() * width];
-        let drawn = Matrix::row_major(&normals[..width * rank], width, rank).map_err(Error::from);
-        let multiplied = drawn.and_then(|drawn| {
-            let factor = Matrix::row_major(factor, assets.len(), rank)?;
-            let to = MatrixMut::row_major(returns, assets.len(), width)?;
-            self.hardware.gemm(1.0, factor, drawn.transposed(), 0.0, to)
-        });
-        multiplied.map_err(|error| broken(self.field, &error))?;
-        self.revalue(returns, &mut mixing[..width], assets.iter().copied());
+        Matrix::row_major(&normals[..width * rank], width, rank)
+            .map_err(Error::from)
+            .and_then(|drawn| multiply(drawn.transposed(), returns))
+            .map_err(|error| broken(self.field, &error))?;
+        self.revalue(returns, &mut mixing[..width], assets);
         Ok(())
     }
 
